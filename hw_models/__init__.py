@@ -1,0 +1,1 @@
+"""The machine: its specification, the timing of its blocks, and the event model that joins them."""
