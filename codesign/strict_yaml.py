@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, TypeVar
 import yaml
 
 from codesign.errors import SpecError
+from codesign.input_files import read_file
 from codesign.spec_errors import Location, describe, got, printable, shorten
 
 if TYPE_CHECKING:
@@ -68,18 +69,7 @@ def load(path: str | Path) -> Document:
     """Read a YAML file of at most `MAX_BYTES`. Raises SpecError, also if the file cannot be read."""
     path = Path(path)
     name = printable(str(path))
-    try:
-        if path.exists() and not path.is_file():
-            kind = "a directory" if path.is_dir() else "not a regular file"
-            raise SpecError(f"{name}: is {kind}; expected the path of a YAML file")
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise SpecError(f"{name}: no such file; expected the path of a YAML file") from None
-    except (OSError, ValueError) as error:  # ValueError: the path holds a NUL
-        raise SpecError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > MAX_BYTES:
-        raise SpecError(f"{name}: larger than {MAX_BYTES} bytes; expected a YAML specification")
+    content = read_file(path, "a YAML specification", MAX_BYTES)
     try:
         return loads(content.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:

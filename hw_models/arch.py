@@ -164,7 +164,7 @@ def load_arch(path_or_name: str | Path) -> Arch:
         if name not in packaged():
             raise SpecError(
                 f"no architecture {shorten(repr(str(path)))}{nearest(name, packaged())}; "
-                f"expected the path of a YAML file or one of: {', '.join(packaged())}"
+                f"expected a YAML file or one of: {', '.join(packaged())}"
             )
         path = _PACKAGED / f"{name}.yaml"
     return validate(load(path), Arch)

@@ -84,12 +84,12 @@ def test_a_file_wins_over_a_packaged_name_and_a_directory_does_not(
     ("name", "message"),
     [
         ("sta",
-         "no architecture 'sta', did you mean \"sat\"; expected the path of a YAML file or one of: dense, sat,"),
-        ("qqq.yaml", "no architecture 'qqq.yaml'; expected the path of a YAML file or one of: dense,"),
+         "no architecture 'sta', did you mean \"sat\"; expected a YAML file or one of: dense, sat,"),
+        ("qqq.yaml", "no architecture 'qqq.yaml'; expected a YAML file or one of: dense,"),
         ("x" * 5000, "no architecture 'xxxx"),
         ("a\0", r"no architecture 'a\x00'"),
-        ("no/such.yaml", "no/such.yaml: no such file; expected the path of a YAML file"),
-        ("/", "/: is a directory; expected the path of a YAML file"),
+        ("no/such.yaml", "no/such.yaml: no such file; expected a YAML specification"),
+        ("/", "/: is a directory; expected a YAML specification"),
     ],
 )  # fmt: skip
 def test_unknown_architecture(name: str, message: str) -> None:

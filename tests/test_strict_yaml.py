@@ -185,13 +185,13 @@ def _load_error(path: Path) -> str:
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = tmp_path / "missing.yaml"
-    assert _load_error(missing) == f"{missing}: no such file; expected the path of a YAML file"
-    assert _load_error(tmp_path) == f"{tmp_path}: is a directory; expected the path of a YAML file"
+    assert _load_error(missing) == f"{missing}: no such file; expected a YAML specification"
+    assert _load_error(tmp_path) == f"{tmp_path}: is a directory; expected a YAML specification"
     assert "cannot be read: File name too long" in _load_error(tmp_path / ("x" * 300))
     assert "cannot be read: embedded null byte" in _load_error(Path("a\0b"))
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    assert _load_error(pipe) == f"{pipe}: is not a regular file; expected the path of a YAML file"
+    assert _load_error(pipe) == f"{pipe}: is not a regular file; expected a YAML specification"
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")

@@ -1,0 +1,1 @@
+"""What is to be computed: networks, their training operations, and the trace that carries them."""

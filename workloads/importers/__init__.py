@@ -1,0 +1,1 @@
+"""Workloads from files: YAML, SCALE-Sim topology CSV and ONNX."""
