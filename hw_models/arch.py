@@ -159,7 +159,7 @@ def load_arch(path_or_name: str | Path) -> Arch:
     """
     path = Path(path_or_name)
     name = path.name.removesuffix(".yaml")
-    is_bare = path.name == str(path)
+    is_bare = path.name == str(path_or_name)
     if is_bare and not os.path.isfile(path):  # noqa: PTH113 - unlike Path.is_file it never raises
         if name not in packaged():
             raise SpecError(

@@ -41,6 +41,14 @@ class LayerSparsity:
     reason: str = ""
 
 
+def check_method(method: str) -> None:
+    """Raise SpecError for an unknown method."""
+    if method not in METHODS:
+        raise SpecError(
+            f"unknown method {method!r}{nearest(method, METHODS)}; expected one of: {', '.join(METHODS)}"
+        )
+
+
 def apply_method(
     trace: Trace, method: str, nm: NM | None, first_dense: bool = True
 ) -> tuple[Trace, tuple[LayerSparsity, ...]]:
@@ -50,10 +58,7 @@ def apply_method(
     concerned (`first_dense=False` treats the first layer like the others). `nm` is ignored by `dense`. Raises
     SpecError for an unknown method or a missing ratio.
     """
-    if method not in METHODS:
-        raise SpecError(
-            f"unknown method {method!r}{nearest(method, METHODS)}; expected one of: {', '.join(METHODS)}"
-        )
+    check_method(method)
     if METHODS[method] and nm is None:
         raise SpecError(f"method {method!r} needs an N:M ratio, such as 2:8")
     layers = {layer.name: layer for layer in trace.layers}

@@ -1,0 +1,68 @@
+"""The command line. Each command lives in a module of its own and is imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from codesign import __version__
+from codesign.errors import CodesignError
+
+COMMANDS = {
+    "simulate": "Simulate one training iteration: cycles, stalls, traffic, speedup over dense.",
+    "schedule": "Show what the offline scheduler chose for every operation.",
+    "headline": "Compare the mean speedup over dense training with the published one.",
+    "schema": "Print the JSON Schema of a file format, for editors.",
+    "list": "List the packaged architectures, workloads and training methods.",
+}
+
+EXIT_BAD_INPUT = 2
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name and imports the one that is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"codesign.cli.{name}_command").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, prog_name="codesign")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """N:M sparse DNN training, from the algorithm to the accelerator."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line; bad input gives one line on stderr and exit status 2."""
+    try:
+        sys.exit(cli.main(prog_name="codesign", standalone_mode=False) or 0)
+    except (CodesignError, click.ClickException) as error:
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"codesign: error: {' '.join(text.split())}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except click.Abort:
+        sys.exit(130)
+    except OSError as error:  # standard output cannot be written: the disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # drops what its buffer holds
+        click.echo(f"codesign: error: cannot write the output: {error.strerror or error}", err=True)
+        sys.exit(EXIT_BAD_INPUT)

@@ -1,0 +1,339 @@
+"""A lane of the fast path: the machine of `hw_models.lane` as an explicit state that can be compared and moved."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from hw_models.buffers import Slots
+from hw_models.engine import Engine
+from hw_models.execution import StepRecord
+from hw_models.memory import Kind, Work
+from hw_models.program import Step, Tile, Unit
+from hw_models.tile_stream import NOWHERE, Region, TileStream
+
+NEVER = 1 << 62
+
+
+class Phase(IntEnum):
+    """What a stage is doing. BUSY and SORT end at a known time, those before them when something else happens."""
+
+    ENTER = 0
+    DEPENDENCES = 1
+    OPERANDS = 2
+    SPACE = 3
+    BUSY = 4
+    SORT = 5
+    ENDED = 6
+
+
+@dataclass(slots=True)
+class Stage:
+    """Where a stage stands. `step` counts the lane's steps, `finished` its tiles; it wakes up at `until`.
+
+    `tiles` are those of the current step, `tile` is the position among them.
+    """
+
+    step: int = -1
+    tiles: list[Tile] = field(default_factory=list)
+    tile: int = 0
+    finished: int = 0
+    phase: Phase = Phase.ENTER
+    until: int = NEVER
+
+    def left(self, now: int) -> int:
+        """Cycles until the stage wakes up, 0 if it does not by itself."""
+        return self.until - now if self.until < NEVER else 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the lanes share: local time, cycles skipped so far, the state of the program's steps, requests of a cycle.
+
+    `step_ended` and `tile_computed` are raised by a lane and lowered by who has acted on them.
+    """
+
+    records: list[StepRecord]
+    done: list[bool]
+    on_step: Callable[[int], None] | None
+    now: int = 0
+    skipped_cycles: int = 0
+    posted: list[tuple[int, Work]] = field(default_factory=list)
+    contents: dict[tuple[object, ...], int] = field(default_factory=dict)
+    step_ended: bool = False
+    tile_computed: bool = False
+
+    @property
+    def model_now(self) -> int:
+        """Cycles since the start of the iteration."""
+        return self.now + self.skipped_cycles
+
+    def content(self, step: Step) -> int:
+        """A number that is the same for steps whose tiles are and take the same."""
+        dataflow = step.choice and step.choice.dataflow
+        key = (step.unit, step.n, step.m, step.sort_m, dataflow, step.blocks)
+        return self.contents.setdefault(key, len(self.contents))
+
+
+class FastLane:
+    """Executes the steps of one unit in program order."""
+
+    def __init__(
+        self, progress: Progress, unit: Unit, engine: Engine, slots: Slots, steps: tuple[Step, ...]
+    ) -> None:
+        self.steps = [(index, step) for index, step in enumerate(steps) if step.unit is unit]
+        self.contents = [progress.content(step) for _, step in self.steps]
+        self.load, self.compute, self.store = Stage(), Stage(), Stage()
+        self.unstored_results = 0
+        self._progress = progress
+        self._engine = engine
+        self._slots = slots
+        self._client = 3 * list(Unit).index(unit)
+        self._streams: dict[int, TileStream] = {}
+        self._costs: dict[int, int] = {}
+        self._a_until = self._b_until = 0
+        self._early_b = False
+        self._waiting_since = 0
+        self._sort_began: deque[int] = deque()
+        for stage in (self.load, self.compute, self.store):
+            self._enter_next_step(stage)
+
+    # -- a cycle: wake up, settle, be served -------------------------------------------------------------------
+
+    @property
+    def next_event(self) -> int:
+        """When the first of the stages wakes up."""
+        return min(self.load.until, self.compute.until, self.store.until)
+
+    def wake(self) -> None:
+        """Finish what ends in this cycle."""
+        now = self._progress.now
+        if self.load.until == now:
+            self._load_woke()
+        if self.compute.until == now:
+            self._finish_compute()
+        if self.store.until == now:
+            self._store_woke()
+
+    def settle(self) -> None:
+        """Let every stage go as far as it can in this cycle."""
+        self._settle_load()
+        self._settle_compute()
+        self._settle_store()
+
+    def served(self, client: int, until: int) -> None:
+        """A request that was posted in this cycle will be done at `until`."""
+        load, port = self.load, client - self._client
+        if port == 2:
+            self.store.until = until
+        elif load.phase is Phase.SORT:
+            load.until = until
+        else:
+            if port == 0:
+                self._a_until = until
+            else:
+                self._b_until = until
+            if load.phase is Phase.BUSY:
+                load.until = max(self._a_until, self._b_until)
+
+    # -- the three stages --------------------------------------------------------------------------------------
+
+    def _settle_load(self) -> None:
+        stage = self.load
+        while stage.phase < Phase.BUSY:
+            step, tile = self.steps[stage.step][1], stage.tiles[stage.tile]
+            if stage.phase is Phase.ENTER:
+                self._early_b = step.prefetch_b and tile.load_b_bytes > 0
+                if step.prefetch_b and not self._has_slot(tile):
+                    return
+                if self._early_b:
+                    self._b_until = self._post(1, Kind.READ, tile.load_b_bytes)
+                stage.phase = Phase.DEPENDENCES
+            if stage.phase is Phase.DEPENDENCES and not self._dependences_met(step):
+                return
+            stage.phase = Phase.SPACE
+            if not self._has_slot(tile):
+                return
+            self._fetch(tile)
+
+    def _fetch(self, tile: Tile) -> None:
+        now = self._progress.now
+        self._a_until = self._post(0, Kind.READ, tile.load_a_bytes) if tile.load_a_bytes else now
+        if not self._early_b:
+            self._b_until = self._post(1, Kind.READ, tile.load_b_bytes) if tile.load_b_bytes else now
+        self._early_b = False
+        self.load.phase = Phase.BUSY
+        self.load.until = max(self._a_until, self._b_until)
+        if self.load.until <= now:
+            self._load_woke()
+
+    def _load_woke(self) -> None:
+        stage = self.load
+        if stage.phase is Phase.BUSY:
+            self._sort_began.append(self._progress.now)
+            groups = stage.tiles[stage.tile].sort_before_groups
+            if groups:
+                stage.phase = Phase.SORT
+                stage.until = self._post(1, Kind.SORT, groups, self.steps[stage.step][1].sort_m)
+                return
+        self._advance(stage, Phase.SPACE)
+
+    def _settle_compute(self) -> None:
+        stage, progress = self.compute, self._progress
+        if stage.phase >= Phase.BUSY:
+            return
+        index, step = self.steps[stage.step]
+        record = progress.records[index]
+        if stage.phase is Phase.ENTER:
+            self._waiting_since = progress.model_now  # another lane may skip cycles meanwhile
+            stage.phase = Phase.DEPENDENCES
+        if stage.phase is Phase.DEPENDENCES:
+            if not self._dependences_met(step):
+                return
+            record.note_dependences(self._waiting_since, progress.model_now, step, progress.records)
+            self._costs = {id(tile): self._engine.cycles(step, tile) for tile, _ in step.tile_counts()}
+            self._wait(Phase.OPERANDS)
+        if stage.phase is Phase.OPERANDS:
+            if self.load.finished == stage.finished:
+                return
+            record.note_operands(self._waiting_since, progress.now, self._sort_began.popleft())
+            self._wait(Phase.SPACE)
+        if self.unstored_results >= self._slots.out:
+            return
+        record.wait_write_cycles += progress.now - self._waiting_since
+        if record.start_cycle < 0:
+            record.start_cycle = progress.model_now
+        stage.phase = Phase.BUSY
+        stage.until = progress.now + self._costs[id(stage.tiles[stage.tile])]
+
+    def _finish_compute(self) -> None:
+        stage = self.compute
+        tile = stage.tiles[stage.tile]
+        self._progress.records[self.steps[stage.step][0]].compute_cycles += self._costs[id(tile)]
+        self.unstored_results += tile.store_bytes > 0
+        self._advance(stage, Phase.OPERANDS)
+        self._waiting_since = self._progress.now
+        self._progress.tile_computed = True
+
+    def _settle_store(self) -> None:
+        stage = self.store
+        while stage.phase < Phase.BUSY and stage.finished < self.compute.finished:
+            tile = stage.tiles[stage.tile]
+            if tile.sort_after_groups:
+                stage.phase = Phase.SORT
+                stage.until = self._post(
+                    2, Kind.SORT, tile.sort_after_groups, self.steps[stage.step][1].sort_m
+                )
+            else:
+                self._write(tile)
+
+    def _store_woke(self) -> None:
+        stage = self.store
+        if stage.phase is Phase.SORT:
+            self._write(stage.tiles[stage.tile])
+            return
+        self.unstored_results -= 1
+        self._finish_store()
+
+    def _write(self, tile: Tile) -> None:
+        if tile.store_bytes:
+            self.store.phase = Phase.BUSY
+            self.store.until = self._post(2, Kind.WRITE, tile.store_bytes)
+        else:
+            self._finish_store()
+
+    def _finish_store(self) -> None:
+        stage, progress = self.store, self._progress
+        ending = stage.step
+        self._advance(stage, Phase.OPERANDS)
+        if stage.step != ending:
+            index = self.steps[ending][0]
+            del self._streams[ending]
+            progress.records[index].end_cycle = progress.model_now
+            progress.done[index] = progress.step_ended = True
+            if progress.on_step is not None:
+                progress.on_step(index)
+
+    # -- what the stages are made of ---------------------------------------------------------------------------
+
+    def _advance(self, stage: Stage, phase: Phase) -> None:
+        """Go on to the next tile, in `phase`, or enter the next step."""
+        stage.finished += 1
+        stage.tile += 1
+        stage.phase = phase
+        stage.until = NEVER
+        if stage.tile == len(stage.tiles):
+            self._enter_next_step(stage)
+
+    def _enter_next_step(self, stage: Stage) -> None:
+        stage.step += 1
+        if stage.step == len(self.steps):
+            stage.phase = Phase.ENDED
+            return
+        if stage.step not in self._streams:
+            self._streams[stage.step] = TileStream(self.steps[stage.step][1])
+        stage.tiles = self._streams[stage.step].tiles
+        stage.tile = 0
+        stage.phase = Phase.ENTER
+
+    def _wait(self, phase: Phase) -> None:
+        self.compute.phase = phase
+        self._waiting_since = self._progress.now
+
+    def _post(self, port: int, kind: Kind, amount: int, group_size: int = 0) -> int:
+        """Ask the shared servers for work; the answer comes with `served`."""
+        self._progress.posted.append((self._client + port, Work(kind, amount, group_size)))
+        return NEVER
+
+    def _dependences_met(self, step: Step) -> bool:
+        done = self._progress.done
+        return all(done[dep] for dep in step.deps)
+
+    def _has_slot(self, tile: Tile) -> bool:
+        slots = self._slots.b if tile.load_b_bytes else self._slots.a
+        return self.load.finished - self.compute.finished < slots
+
+    # -- what skipping needs -----------------------------------------------------------------------------------
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing asked of the shared servers: at most the compute stage is at work."""
+        return self.load.until == self.store.until == NEVER
+
+    def region(self) -> Region:
+        """The repetition that all three stages are in, an empty one if they are not in the same."""
+        if not self.load.step == self.compute.step == self.store.step < len(self.steps):
+            return NOWHERE
+        return self._streams[self.load.step].region(self.store.tile, self.load.tile)
+
+    def state(self, region: Region) -> tuple[int, ...]:
+        """All that this lane's future depends on, with positions relative to the repetition and times to now."""
+        now, load, compute, store = self._progress.now, self.load, self.compute, self.store
+        here = compute.tile
+        return (
+            (here - region.start) % region.period,
+            load.tile - here,
+            store.tile - here,
+            self.unstored_results,
+            load.phase,
+            compute.phase,
+            store.phase,
+            load.left(now),
+            compute.left(now) or now - self._waiting_since,
+            store.left(now),
+            now - self._sort_began[-1] if load.phase is Phase.SORT else 0,
+        )
+
+    def skip(self, tiles: int) -> None:
+        """Move all stages `tiles` positions ahead in the repetition."""
+        for stage in (self.load, self.compute, self.store):
+            stage.tile += tiles
+            stage.finished += tiles
+
+    def stay(self, cycles: int) -> None:
+        """Other lanes skip `cycles`: what this one waits for comes so much sooner in local time."""
+        self._b_until -= cycles
+        if self.compute.until < NEVER:
+            self.compute.until -= cycles
