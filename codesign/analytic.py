@@ -49,8 +49,12 @@ def _compulsory_bytes(op: Op, step: Step, arch: Arch) -> tuple[int, int]:
     if not isinstance(op, GemmOp):
         return 0, step.read_bytes + step.write_bytes
     products = [Product.of(op, gemm, arch) for gemm in op.gemms]
-    a = max(product.gemm.count * product.a_bytes(product.i, product.k) for product in products)
-    b = sum(product.gemm.count * product.b_bytes(product.k, product.j) for product in products)
+    a = [product.gemm.count * product.a_bytes(product.i, product.k) for product in products]
+    b = [product.gemm.count * product.b_bytes(product.k, product.j) for product in products]
     y = sum(product.gemm.count * product.y_bytes(product.i, product.j) for product in products)
-    weights_early = op.b is Role.WEIGHT and not products[0].transposed
-    return (b, a + y) if weights_early else (0, a + b + y)
+    # The products of one operation (stride phases) share its gradient and split its weights.
+    if products[0].transposed:
+        return 0, sum(a) + max(b) + y
+    if op.b is Role.WEIGHT:
+        return sum(b), max(a) + y
+    return 0, max(a) + sum(b) + y

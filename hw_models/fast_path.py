@@ -38,27 +38,29 @@ def run(lanes: list[FastLane], servers: SharedServers, progress: Progress) -> No
     skipper = _Skipper(lanes, servers, progress)
     awake = lanes
     while True:
-        _settle(awake, lanes, progress)
-        posted, progress.posted = sorted(progress.posted), []
-        for client, work in posted:
-            lanes[client // 3].served(client, servers.serve(progress.now, work))
-        skipper.observe()
-        events = [lane.next_event for lane in lanes]
-        progress.now = min(events)
-        if progress.now == NEVER:
-            return
-        awake = [lane for lane, event in zip(lanes, events, strict=True) if event == progress.now]
-        for lane in awake:
-            lane.wake()
-
-
-def _settle(awake: list[FastLane], lanes: list[FastLane], progress: Progress) -> None:
-    """Let the lanes that woke up go on; lanes hear of each other only through steps that end."""
-    while awake:
         for lane in awake:
             lane.settle()
-        awake = lanes if progress.step_ended else []
-        progress.step_ended = False
+        while progress.step_ended:  # lanes hear of each other only through steps that end
+            progress.step_ended = False
+            awake = lanes
+            for lane in lanes:
+                lane.settle()
+        if progress.posted:
+            posted, progress.posted = sorted(progress.posted), []
+            for client, work in posted:
+                lanes[client // 3].served(client, servers.serve(progress.now, work))
+        for lane in awake:
+            lane.look_ahead()
+        if progress.tile_computed:
+            progress.tile_computed = False
+            skipper.observe()
+        now = min([lane.next_event for lane in lanes])
+        if now == NEVER:
+            return
+        progress.now = now
+        awake = [lane for lane in lanes if lane.next_event == now]
+        for lane in awake:
+            lane.wake()
 
 
 class _Skipper:
@@ -75,25 +77,24 @@ class _Skipper:
 
     def observe(self) -> None:
         """Look at the settled state of a cycle; skip if it is known to recur."""
-        if not self._progress.tile_computed:
-            return
-        self._progress.tile_computed = False
         busy: Busy = []
         staying: list[FastLane] = []
-        for at, lane in enumerate(self._lanes):
-            idle_here = self._computed[at] == lane.compute.finished
-            self._computed[at] = lane.compute.finished
-            if idle_here and lane.quiet:
+        computed, self._computed = self._computed, [lane.compute.finished for lane in self._lanes]
+        for lane, before in zip(self._lanes, computed, strict=True):
+            if lane.compute.finished == before and lane.quiet:
                 staying.append(lane)
-            elif lane.store.phase is not Phase.ENDED:
-                busy.append((lane, lane.region()))
-        if all(region.end - 1 > lane.load.tile for lane, region in busy):
+            elif lane.store.phase != Phase.ENDED:
+                region = lane.region()
+                if region.end - 1 <= lane.load.tile:
+                    return  # nothing left to skip
+                busy.append((lane, region))
+        if busy:  # not if the lane has just ended
             self._look_up(busy, staying)
 
     def _look_up(self, busy: Busy, staying: list[FastLane]) -> None:
         situation = (
             tuple((id(lane), lane.compute.step) for lane, _ in busy),
-            tuple(lane.compute.finished for lane in staying),
+            tuple((id(lane), *lane.standing()) for lane in staying),
         )
         if situation != self._situation:
             self._situation, self._seen = situation, {}

@@ -77,15 +77,12 @@ def test_padding_only_adds_pixels_that_a_window_in_the_middle_would_read(axis, i
 def test_a_elements_of_a_padded_convolution_by_hand():
     # 3 x 3, padding 1, 8 x 8 image, 16 channels. Two output rows (16 GEMM pixels) read 4 input rows of 8 pixels.
     gemm = Gemm(64, 9 * 16, 32, taps=9, window=Window(8, 8, 8, 8, 3, 3))
-    forward = GemmOp("f", "l", Stage.FF, (gemm,), Role.ACTIVATION, Role.WEIGHT)
-    assert forward.a_elements(gemm, 16, 9 * 16) == 4 * 8 * 16
-    assert forward.a_elements(gemm, 16, 9 * 8) == 4 * 8 * 8
-    assert forward.a_elements(gemm, 9, 9 * 16) == 4 * 8 * 16  # a started row counts whole
+    assert gemm.a_elements(16, 9 * 16, "i") == 4 * 8 * 16
+    assert gemm.a_elements(16, 9 * 8, "i") == 4 * 8 * 8
+    assert gemm.a_elements(9, 9 * 16, "i") == 4 * 8 * 16  # a started row counts whole
     transposed = Gemm(9 * 16, 64, 32, taps=9, window=gemm.window)
-    update = dataclasses.replace(forward, stage=Stage.WU, gemms=(transposed,), pixel_axis="k")
-    assert update.a_elements(transposed, 9 * 16, 16) == 4 * 8 * 16
-    plain = Gemm(64, 16, 32)
-    assert forward.a_elements(plain, 10, 7) == 70
+    assert transposed.a_elements(9 * 16, 16, "k") == 4 * 8 * 16
+    assert Gemm(64, 16, 32).a_elements(10, 7, "i") == 70
 
 
 @pytest.mark.parametrize("name", ["resnet18-cifar", "vit-tiny-cifar", "gpt2-small", "gemm:64x32x16"])

@@ -109,6 +109,16 @@ class Gemm(Record):
         """Multiply-accumulates of the dense product."""
         return self.i * self.k * self.j * self.count
 
+    def a_elements(self, i: int, k: int, pixel_axis: Literal["i", "k"]) -> int:
+        """Elements of A in memory behind an `i` x `k` tile (im2col duplicates counted once, halo included).
+
+        A tile that takes part of the axis with the taps is meant to hold all taps of some channels.
+        """
+        if self.window is None:
+            return i * k
+        pixels, folded = (i, k) if pixel_axis == "i" else (k, i)
+        return self.window.stored_pixels(pixels) * -(-folded // self.taps)
+
 
 @dataclass(frozen=True, slots=True)
 class Sparsity(Record):
@@ -148,16 +158,6 @@ class GemmOp(Record):
     def dense_macs(self) -> int:
         """Multiply-accumulates if nothing is pruned."""
         return sum(gemm.macs for gemm in self.gemms)
-
-    def a_elements(self, gemm: Gemm, i: int, k: int) -> int:
-        """Elements of A in memory behind an `i` x `k` tile (im2col duplicates counted once, halo included).
-
-        A tile that takes part of the axis with the taps is meant to hold all taps of some channels.
-        """
-        if gemm.window is None:
-            return i * k
-        pixels, folded = (i, k) if self.pixel_axis == "i" else (k, i)
-        return gemm.window.stored_pixels(pixels) * -(-folded // gemm.taps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codesign.errors import SpecError
+from codesign.errors import ScheduleError, SpecError
 from codesign.schedule.planner import Planner
 from codesign.schedule.tiles import product_blocks
 from codesign.units import bits_to_bytes
@@ -78,7 +78,7 @@ def _vector_step(op: VectorOp, deps: tuple[int, ...], arch: Arch) -> Step:
         store_bytes=bits_to_bytes(op.write_elements * bits),
         work=op.operations,
     )
-    chunks = _chunks(whole, arch.buffers.vector.tile_bytes)
+    chunks = _chunks(op.name, whole, "vector", arch)
     return Step(op.name, op.layer, op.stage, op.kind, Unit.VECTOR, deps, chunks)
 
 
@@ -105,27 +105,29 @@ def _update_step(op: UpdateOp, deps: tuple[int, ...], layer: Layer, states: int,
         work=op.elements,
         sort_after_groups=sum(layer.weight_params // nm.m for nm in prunes),
     )
-    chunks = _chunks(whole, arch.buffers.update.tile_bytes)
+    chunks = _chunks(op.name, whole, "update", arch)
     sort_m = prunes[0].m if prunes else 0
     return Step(op.name, op.layer, op.stage, "update", Unit.UPDATE, deps, chunks, sort_m=sort_m)
 
 
-def _chunks(whole: Tile, tile_bytes: int) -> tuple[Block, ...]:
-    """Cut streaming work into equal chunks whose loads and stores fit the buffer; the last takes the remainders."""
-    count = max(1, -(-(whole.load_a_bytes + whole.store_bytes) // tile_bytes))
-    count = min(count, max(1, whole.load_a_bytes), max(1, whole.work))
-    load, store = whole.load_a_bytes // count, whole.store_bytes // count
-    work, groups = whole.work // count, whole.sort_after_groups // count
-    rest = count - 1
-    last = Tile(
-        load_a_bytes=whole.load_a_bytes - load * rest,
-        store_bytes=whole.store_bytes - store * rest,
-        work=whole.work - work * rest,
-        sort_after_groups=whole.sort_after_groups - groups * rest,
-    )
-    runs = (
-        [Run(Tile(load_a_bytes=load, store_bytes=store, work=work, sort_after_groups=groups), rest)]
-        if rest
-        else []
-    )
-    return (Block((*runs, Run(last, 1))),)
+def _chunks(name: str, whole: Tile, buffer: str, arch: Arch) -> tuple[Block, ...]:
+    """Cut streaming work into equal chunks whose loads and stores fit the buffer, and smaller ones for what is left.
+
+    Raises ScheduleError if a half of the buffer does not even hold a word of the memory port each way.
+    """
+    tile_bytes = getattr(arch.buffers, buffer).tile_bytes
+    least_bytes = 2 * arch.dma.port_bytes_per_cycle
+    if tile_bytes < least_bytes:
+        raise ScheduleError(
+            f"operation {name!r}: buffers.{buffer} holds {tile_bytes} B a tile, needs {least_bytes} B (a word of the "
+            "memory port each way); enlarge the buffer or turn double buffering off"
+        )
+    runs = []
+    left = (whole.load_a_bytes, whole.store_bytes, whole.work, whole.sort_after_groups)
+    while any(left) or not runs:
+        count = max(1, -(-(left[0] + left[1]) // tile_bytes))
+        load, store, work, groups = (amount // count for amount in left)
+        tile = Tile(load_a_bytes=load, store_bytes=store, work=work, sort_after_groups=groups)
+        runs.append(Run(tile, count))
+        left = (left[0] % count, left[1] % count, left[2] % count, left[3] % count)
+    return (Block(tuple(runs)),)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from typing import NamedTuple
 
+from codesign.errors import ScheduleError
 from codesign.schedule.product import Product
 from codesign.schedule.tiling import Cost, Target, Tiling, candidates, costs, in_best_order
 from hw_models.arch import Arch
 from hw_models.program import Choice
 from hw_models.timing import Dataflow
-from workloads.ops import Gemm, GemmOp, Role, Sparsity
+from workloads.ops import GemmOp
 
 
 class Plan(NamedTuple):
@@ -46,7 +47,7 @@ class Plan(NamedTuple):
 
 
 class Planner:
-    """Plans GEMM operations for one architecture and remembers plans of equal operations.
+    """Plans GEMM operations for one architecture and remembers those of equal products.
 
     With offline scheduling, the cheapest combination of dataflow and tiling; without it, the one fixed dataflow
     and the first legal tiling (widest B, longest reduction, fewest rows, A outermost), whatever it costs.
@@ -55,35 +56,35 @@ class Planner:
     def __init__(self, arch: Arch) -> None:
         self.arch = arch
         self._target = Target.of(arch)
-        self._plans: dict[tuple[tuple[Gemm, ...], str, Role, Role, Sparsity | None], Plan] = {}
+        self._flows = arch.array.dataflows
+        if not arch.optimizations.offline_schedule:
+            self._flows = (arch.optimizations.fixed_dataflow,)
+        self._best: dict[Product, list[tuple[Tiling, Cost]]] = {}
 
     def plan(self, op: GemmOp) -> Plan:
         """Plan `op`. Raises ScheduleError if the buffers cannot hold one tile of it."""
-        key = (op.gemms, op.pixel_axis, op.a, op.b, op.sparsity)
-        if key not in self._plans:
-            self._plans[key] = self._search(op)
-        return self._plans[key]
-
-    def _search(self, op: GemmOp) -> Plan:
         products = tuple(Product.of(op, gemm, self.arch) for gemm in op.gemms)
-        optimizations = self.arch.optimizations
-        flows = (
-            self.arch.array.dataflows if optimizations.offline_schedule else (optimizations.fixed_dataflow,)
-        )
-        best = [self._best(product, flows) for product in products]
+        for product in products:
+            if product not in self._best:
+                self._best[product] = self._search(product)
+            if not self._best[product]:
+                raise ScheduleError(f"operation {op.name!r}: {self._target.explain(product)}")
+        by_flow = zip(*(self._best[product] for product in products), strict=True)
         plans = [
             Plan(flow, products, *zip(*picks, strict=True))
-            for flow, picks in zip(flows, zip(*best, strict=True), strict=True)
+            for flow, picks in zip(self._flows, by_flow, strict=True)
         ]
         return min(plans, key=Plan.predicted_cycles)
 
-    def _best(self, product: Product, flows: tuple[Dataflow, ...]) -> list[tuple[Tiling, Cost]]:
-        """For each dataflow the cheapest tiling."""
+    def _search(self, product: Product) -> list[tuple[Tiling, Cost]]:
+        """For each dataflow the cheapest tiling; nothing if there is none."""
         tilings = candidates(product, self._target)
         if self.arch.optimizations.offline_schedule:
             tilings = (in_best_order(product, tiling) for tiling in tilings)
         else:
             tilings = islice(tilings, 1)
-        priced = [(tiling, costs(product, tiling, flows, self._target)) for tiling in tilings]
-        by_flow = [[(tiling, cost[at]) for tiling, cost in priced] for at in range(len(flows))]
+        priced = [(tiling, costs(product, tiling, self._flows, self._target)) for tiling in tilings]
+        if not priced:
+            return []
+        by_flow = [[(tiling, cost[at]) for tiling, cost in priced] for at in range(len(self._flows))]
         return [min(options, key=lambda option: option[1].total) for options in by_flow]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from codesign.nm.format import NM
 from codesign.units import bits_to_bytes
@@ -19,8 +20,8 @@ class Product:
     pruned; otherwise a sparse B is loaded dense and passes SORE before use.
     """
 
-    op: GemmOp
     gemm: Gemm
+    pixel_axis: Literal["i", "k"]
     nm: NM
     sparse: bool
     compact: bool
@@ -32,11 +33,11 @@ class Product:
         """View one product of `op` on `arch`."""
         dense = NM(arch.array.weight_registers, arch.array.weight_registers)
         if op.sparsity is None:
-            return cls(op, gemm, dense, False, True, False, arch.precision.operand_bits)
+            return cls(gemm, op.pixel_axis, dense, False, True, False, arch.precision.operand_bits)
         operand = op.a if op.sparsity.operand == "a" else op.b
         return cls(
-            op,
             gemm,
+            op.pixel_axis,
             op.sparsity.nm,
             sparse=True,
             compact=operand is Role.WEIGHT and arch.optimizations.pregenerate,
@@ -72,23 +73,23 @@ class Product:
     @property
     def k_unit(self) -> int:
         """Granule of k that keeps groups, and stored pixels or channels, whole."""
-        return self._unit("k") * (self.nm.m if self.op.pixel_axis == "i" else 1)
+        return self._unit("k") * (self.nm.m if self.pixel_axis == "i" else 1)
 
     def _unit(self, axis: str) -> int:
         if self.gemm.window is None:
             return 1
-        return self.gemm.window.out_w if axis == self.op.pixel_axis else self.gemm.taps
+        return self.gemm.window.out_w if axis == self.pixel_axis else self.gemm.taps
 
     def a_bytes(self, i: int, k: int) -> int:
         """DRAM bytes of an i x k tile of A."""
-        elements = i * k if self.transposed else self.op.a_elements(self.gemm, i, k)
+        elements = i * k if self.transposed else self.gemm.a_elements(i, k, self.pixel_axis)
         return bits_to_bytes(elements * self.operand_bits)
 
     def b_bytes(self, k: int, j: int) -> int:
         """DRAM bytes of a k x j tile of B."""
         if self.sparse and self.compact:
             return self.nm.compact_bytes(k, j, self.operand_bits)
-        elements = self.op.a_elements(self.gemm, j, k) if self.transposed else k * j
+        elements = self.gemm.a_elements(j, k, self.pixel_axis) if self.transposed else k * j
         return bits_to_bytes(elements * self.operand_bits)
 
     def b_buffer_bytes(self, k: int, j: int) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from codesign.errors import ScheduleError
 from codesign.schedule.product import Product
 from codesign.units import bits_to_bytes, bytes_to_bits, transfer_cycles
 from hw_models.arch import Arch
@@ -78,24 +77,20 @@ class Cost(NamedTuple):
 
 
 def candidates(product: Product, target: Target) -> Iterator[Tiling]:
-    """Legal tilings worth comparing. Raises ScheduleError if not even the smallest fits the buffers.
+    """Legal tilings worth comparing; none if not even the smallest tile fits the buffers.
 
     For each width of B that is loaded at once: the longest reductions that fit, then the most rows that fit
     (and fractions of it, since shorter tiles start and end sooner). Loops run in order `ij`.
     """
-    found = False
     for j in _halvings(product.j, target.j_granule(product)):
         for k in _fitting(product, target, j):
             rows = _largest_i(product, target, k, j)
             if rows == 0:
                 continue
-            found = True
             for i in sorted({_round(min(rows, product.i), part, product.i_unit) for part in I_SPLITS}):
                 cut = Pieces.cut(product.i, i), Pieces.cut(product.k, k), Pieces.cut(product.j, j)
                 tiling = Tiling(*cut, "ij")
                 yield tiling._replace(together=_together(product, target)) if tiling.whole else tiling
-    if not found:
-        raise ScheduleError(target.explain(product))
 
 
 def _together(product: Product, target: Target) -> int:
@@ -168,7 +163,7 @@ class Target(NamedTuple):
             if need > has
         ]
         return (
-            f"operation {product.op.name!r}: the smallest tile ({i} x {k} x {j}) does not fit: "
+            f"the smallest tile ({i} x {k} x {j}) does not fit: "
             f"{'; '.join(short)}; enlarge the buffer or turn double buffering off"
         )
 
@@ -253,7 +248,7 @@ def _fitting(product: Product, target: Target, j: int) -> list[int]:
         b_fits = product.b_buffer_bytes(k, j) <= target.weight_bytes
         if b_fits and product.a_bytes(i, k) <= target.activation_bytes:
             fits.append(k)
-        if len(fits) == 2 or (fits == [product.k] and product.op.pixel_axis == "i"):
+        if len(fits) == 2 or (fits == [product.k] and product.pixel_axis == "i"):
             break
     return fits
 
