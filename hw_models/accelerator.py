@@ -11,7 +11,8 @@ from hw_models.arch import Arch
 from hw_models.buffers import Slots
 from hw_models.engine import Engine
 from hw_models.execution import Execution, StepRecord
-from hw_models.fast_lane import FastLane, Progress
+from hw_models.fast_lane import FastLane
+from hw_models.fast_state import Progress
 from hw_models.memory import SharedServers
 from hw_models.program import Program, Step, Unit
 from hw_models.stce import Stce
@@ -19,6 +20,7 @@ from hw_models.vector_unit import VectorUnit
 from hw_models.wuve import Wuve
 
 OnStep = Callable[[int], None]
+Units = list[tuple[Unit, Engine, Slots]]
 
 MAX_TILES = 1 << 27
 """Tiles of a program: a gigabyte of references, minutes of work."""
@@ -37,15 +39,14 @@ def execute(arch: Arch, program: Program, *, full: bool = False, on_step: OnStep
             f"{program.name}: the schedule takes {tiles} tiles, expected at most {MAX_TILES}; "
             "use a smaller batch or larger buffers"
         )
-    engines: dict[Unit, Engine] = {
-        Unit.STCE: Stce(arch),
-        Unit.VECTOR: VectorUnit(arch),
-        Unit.UPDATE: Wuve(arch),
-    }
-    slots = {unit: Slots.of(arch, unit) for unit in engines}
+    engines: tuple[tuple[Unit, Engine], ...] = (
+        (Unit.STCE, Stce(arch)),
+        (Unit.VECTOR, VectorUnit(arch)),
+        (Unit.UPDATE, Wuve(arch)),
+    )
+    units = [(unit, engine, Slots.of(arch, unit)) for unit, engine in engines]
     servers = SharedServers(arch)
-    path = _event_model if full else _fast_path
-    records = path(servers, engines, slots, program.steps, on_step)
+    records = (_event_model if full else _fast_path)(servers, units, program.steps, on_step)
     read_bytes, write_bytes, dram_busy_cycles, sore_busy_cycles = servers.counters()
     return Execution(
         total_cycles=max((record.end_cycle for record in records), default=0),
@@ -58,19 +59,15 @@ def execute(arch: Arch, program: Program, *, full: bool = False, on_step: OnStep
 
 
 def _event_model(
-    servers: SharedServers,
-    engines: dict[Unit, Engine],
-    slots: dict[Unit, Slots],
-    steps: tuple[Step, ...],
-    on_step: OnStep | None,
+    servers: SharedServers, units: Units, steps: tuple[Step, ...], on_step: OnStep | None
 ) -> list[StepRecord]:
     """Cycle by cycle: let every unit settle, then arbitrate what was posted."""
     from hw_models.lane import Lane
     from hw_models.machine import Machine
 
     machine = Machine(servers, steps, on_step)
-    for unit, engine in engines.items():
-        Lane(machine, unit, engine, slots[unit])
+    for unit, engine, slots in units:
+        Lane(machine, unit, engine, slots)
     env = machine.env
     while (cycle := env.peek()) != math.inf:
         while env.peek() == cycle:
@@ -80,13 +77,9 @@ def _event_model(
 
 
 def _fast_path(
-    servers: SharedServers,
-    engines: dict[Unit, Engine],
-    slots: dict[Unit, Slots],
-    steps: tuple[Step, ...],
-    on_step: OnStep | None,
+    servers: SharedServers, units: Units, steps: tuple[Step, ...], on_step: OnStep | None
 ) -> list[StepRecord]:
     progress = Progress([StepRecord() for _ in steps], [False] * len(steps), on_step)
-    lanes = [FastLane(progress, unit, engine, slots[unit], steps) for unit, engine in engines.items()]
+    lanes = [FastLane(progress, unit, engine, slots, steps) for unit, engine, slots in units]
     fast_path.run(lanes, servers, progress)
     return progress.records

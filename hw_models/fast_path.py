@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hw_models.fast_lane import NEVER, FastLane, Phase, Progress
+from hw_models.fast_lane import FastLane
+from hw_models.fast_state import NEVER, Phase, Progress
 from hw_models.memory import SharedServers
 from hw_models.tile_stream import Region
 

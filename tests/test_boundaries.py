@@ -64,18 +64,19 @@ VENDOR_WALLS = {
     "numpy": ("*.py",),
     "onnx": ("workloads/importers/onnx*.py",),
     "plotly": ("codesign/report/*.py",),
+    "PIL": ("codesign/train/data_folder.py",),
     "pydantic": ("*.py",),
     "pydantic_core": ("*.py",),
     "rich": ("codesign/report/*.py", "codesign/cli/*.py"),
+    "sklearn": ("codesign/train/data_images.py",),
     "simpy": ("hw_models/*.py",),
     "torch": (
         "codesign/nm/torch_ops.py",
         "codesign/train/*.py",
         "codesign/train/*/*.py",
         "hls/hls4ml_bridge.py",
-        "workloads/models.py",
+        "workloads/models/*.py",
     ),
-    "torchvision": ("codesign/train/*.py", "workloads/models.py"),
     "yaml": ("codesign/strict_yaml.py",),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -15,6 +15,34 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_NM = "2:8"
+
+SWITCHES = {"interleave": "interleave", "pregenerate": "pregenerate", "schedule": "offline_schedule"}
+"""`--no-NAME` and the optimization of the architecture that it switches off."""
+
+
+class Setup(NamedTuple):
+    """What is to be simulated or scheduled; `workload` is dense, `method` and `nm` are yet to be applied."""
+
+    arch: Arch
+    workload: Trace
+    method: str
+    nm: NM | None
+
+
+def setup_options(command: Command) -> Command:
+    """All options that `resolve` takes."""
+    return arch_option(workload_options(hardware_options(command)))
+
+
+def resolve(*, arch: str, method: str | None, nm: str | None, dataflow: str, **chosen: Any) -> Setup:
+    """Turn the values of `setup_options` into a setup. Raises SpecError."""
+    from workloads.catalog import load
+
+    switched_off = {name for name in SWITCHES if chosen.pop(f"no_{name}")}
+    machine = resolve_arch(arch, dataflow, switched_off)
+    trained_with, ratio = resolve_method(method, nm, machine)
+    workload = load(chosen.pop("workload"), **chosen)
+    return Setup(machine, workload, trained_with, ratio)
 
 
 def arch_option(command: Command) -> Command:
@@ -73,15 +101,13 @@ def hardware_options(command: Command) -> Command:
     return command
 
 
-def resolve_arch(
-    arch: str, dataflow: str, no_interleave: bool, no_pregenerate: bool, no_schedule: bool
-) -> Arch:
+def resolve_arch(arch: str, dataflow: str, switched_off: set[str]) -> Arch:
     """The architecture with the command line's switches applied. Raises SpecError."""
     from codesign.errors import SpecError
     from hw_models.arch import load_arch
 
     loaded = load_arch(arch)
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = {f"optimizations.{SWITCHES[name]}": False for name in switched_off}
     if dataflow != "auto":
         if dataflow not in loaded.array.dataflows:
             raise SpecError(
@@ -89,18 +115,7 @@ def resolve_arch(
                 f"expected one of: {', '.join(loaded.array.dataflows)}"
             )
         overrides |= {"array.dataflows": [dataflow], "optimizations.fixed_dataflow": dataflow}
-    switches = {"interleave": no_interleave, "pregenerate": no_pregenerate, "offline_schedule": no_schedule}
-    overrides |= {f"optimizations.{name}": False for name, off in switches.items() if off}
     return loaded.with_overrides(overrides) if overrides else loaded
-
-
-def resolve_workload(
-    workload: str, batch: int | None, seq_len: int | None, classes: int | None, input_size: int | None
-) -> Trace:
-    """The dense trace of the workload. Raises SpecError."""
-    from workloads.catalog import load
-
-    return load(workload, batch=batch, seq_len=seq_len, classes=classes, input_size=input_size)
 
 
 def resolve_method(method: str | None, nm: str | None, arch: Arch) -> tuple[str, NM | None]:

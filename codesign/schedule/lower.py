@@ -122,7 +122,7 @@ def _chunks(name: str, whole: Tile, buffer: str, arch: Arch) -> tuple[Block, ...
             f"operation {name!r}: buffers.{buffer} holds {tile_bytes} B a tile, needs {least_bytes} B (a word of the "
             "memory port each way); enlarge the buffer or turn double buffering off"
         )
-    runs = []
+    runs: list[Run] = []
     left = (whole.load_a_bytes, whole.store_bytes, whole.work, whole.sort_after_groups)
     while any(left) or not runs:
         count = max(1, -(-(left[0] + left[1]) // tile_bytes))
