@@ -20,27 +20,27 @@ class FastLane:
     ) -> None:
         self.steps = [(index, step) for index, step in enumerate(steps) if step.unit is unit]
         self.contents = [progress.content(step) for _, step in self.steps]
-        self.load, self.compute, self.store = Stage(), Stage(), Stage()
+        self.load, self.compute, self.prune, self.store = Stage(), Stage(), Stage(), Stage()
         self.next_event = NEVER
         self.unstored_results = 0
         self._progress = progress
         self._engine = engine
         self._slots = slots
-        self._client = 3 * list(Unit).index(unit)
+        self._client = 4 * list(Unit).index(unit)
         self._streams: dict[int, TileStream] = {}
         self._costs: dict[int, int] = {}
         self._a_until = self._b_until = 0
         self._early_b = False
         self._waiting_since = 0
         self._sort_began: deque[int] = deque()
-        for stage in (self.load, self.compute, self.store):
+        for stage in (self.load, self.compute, self.prune, self.store):
             self._enter_next_step(stage)
 
     # -- a cycle: wake up, settle, be served -------------------------------------------------------------------
 
     def look_ahead(self) -> None:
         """Note when the first of the stages wakes up."""
-        self.next_event = min(self.load.until, self.compute.until, self.store.until)
+        self.next_event = min(self.load.until, self.compute.until, self.prune.until, self.store.until)
 
     def wake(self) -> None:
         """Finish what ends in this cycle."""
@@ -49,8 +49,11 @@ class FastLane:
             self._load_woke()
         if self.compute.until == now:
             self._finish_compute()
+        if self.prune.until == now:
+            self._advance(self.prune, Phase.OPERANDS)
         if self.store.until == now:
-            self._store_woke()
+            self.unstored_results -= 1
+            self._finish_store()
 
     def settle(self) -> None:
         """Let every stage that is not asleep go as far as it can in this cycle."""
@@ -58,14 +61,18 @@ class FastLane:
             self._settle_load()
         if self.compute.until == NEVER:
             self._settle_compute()
+        if self.prune.until == NEVER:
+            self._settle_prune()
         if self.store.until == NEVER:
             self._settle_store()
 
     def served(self, client: int, until: int) -> None:
         """A request that was posted in this cycle will be done at `until`."""
         load, port = self.load, client - self._client
-        if port == 2:
+        if port == 3:
             self.store.until = until
+        elif port == 2:
+            self.prune.until = until
         elif load.phase == Phase.SORT:
             load.until = until
         else:
@@ -76,7 +83,7 @@ class FastLane:
             if load.phase == Phase.BUSY:
                 load.until = max(self._a_until, self._b_until)
 
-    # -- the three stages --------------------------------------------------------------------------------------
+    # -- the four stages ---------------------------------------------------------------------------------------
 
     def _settle_load(self) -> None:
         stage = self.load
@@ -155,32 +162,25 @@ class FastLane:
         self._waiting_since = self._progress.now
         self._progress.tile_computed = True
 
+    def _settle_prune(self) -> None:
+        stage = self.prune
+        while stage.phase < Phase.BUSY and stage.finished < self.compute.finished:
+            groups = stage.tiles[stage.tile].sort_after_groups
+            if groups:
+                stage.phase = Phase.SORT
+                stage.until = self._post(2, Kind.SORT, groups, self.steps[stage.step][1].sort_m)
+            else:
+                self._advance(stage, Phase.OPERANDS)
+
     def _settle_store(self) -> None:
         stage = self.store
-        while stage.phase < Phase.BUSY and stage.finished < self.compute.finished:
-            tile = stage.tiles[stage.tile]
-            if tile.sort_after_groups:
-                stage.phase = Phase.SORT
-                stage.until = self._post(
-                    2, Kind.SORT, tile.sort_after_groups, self.steps[stage.step][1].sort_m
-                )
+        while stage.phase < Phase.BUSY and stage.finished < self.prune.finished:
+            store_bytes = stage.tiles[stage.tile].store_bytes
+            if store_bytes:
+                stage.phase = Phase.BUSY
+                stage.until = self._post(3, Kind.WRITE, store_bytes)
             else:
-                self._write(tile)
-
-    def _store_woke(self) -> None:
-        stage = self.store
-        if stage.phase == Phase.SORT:
-            self._write(stage.tiles[stage.tile])
-            return
-        self.unstored_results -= 1
-        self._finish_store()
-
-    def _write(self, tile: Tile) -> None:
-        if tile.store_bytes:
-            self.store.phase = Phase.BUSY
-            self.store.until = self._post(2, Kind.WRITE, tile.store_bytes)
-        else:
-            self._finish_store()
+                self._finish_store()
 
     def _finish_store(self) -> None:
         stage, progress = self.store, self._progress
@@ -241,40 +241,44 @@ class FastLane:
     @property
     def quiet(self) -> bool:
         """Nothing asked of the shared servers: at most the compute stage is at work."""
-        return self.load.until == self.store.until == NEVER
+        return self.load.until == self.prune.until == self.store.until == NEVER
 
     def standing(self) -> tuple[int, ...]:
         """Changes whenever a stage does something."""
-        load, compute, store = self.load, self.compute, self.store
-        return (load.finished, load.phase, compute.finished, compute.phase, store.finished, store.phase)
+        stages = (self.load, self.compute, self.prune, self.store)
+        return tuple(number for stage in stages for number in (stage.finished, stage.phase))
 
     def region(self) -> Region:
-        """The repetition that all three stages are in, an empty one if they are not in the same."""
+        """The repetition that all stages are in, an empty one if they are not in the same."""
         if not self.load.step == self.compute.step == self.store.step < len(self.steps):
             return NOWHERE
         return self._streams[self.load.step].region(self.store.tile, self.load.tile)
 
     def state(self, region: Region) -> tuple[int, ...]:
         """All that this lane's future depends on, with positions relative to the repetition and times to now."""
-        now, load, compute, store = self._progress.now, self.load, self.compute, self.store
+        now, load, compute = self._progress.now, self.load, self.compute
+        prune, store = self.prune, self.store
         here = compute.tile
         return (
             (here - region.start) % region.period,
             load.tile - here,
+            prune.tile - here,
             store.tile - here,
             self.unstored_results,
             load.phase,
             compute.phase,
+            prune.phase,
             store.phase,
             load.left(now),
             compute.left(now) or now - self._waiting_since,
+            prune.left(now),
             store.left(now),
             now - self._sort_began[-1] if load.phase == Phase.SORT else 0,
         )
 
     def skip(self, tiles: int) -> None:
         """Move all stages `tiles` positions ahead in the repetition."""
-        for stage in (self.load, self.compute, self.store):
+        for stage in (self.load, self.compute, self.prune, self.store):
             stage.tile += tiles
             stage.finished += tiles
 

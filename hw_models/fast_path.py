@@ -49,7 +49,7 @@ def run(lanes: list[FastLane], servers: SharedServers, progress: Progress) -> No
         if progress.posted:
             posted, progress.posted = sorted(progress.posted), []
             for client, work in posted:
-                lanes[client // 3].served(client, servers.serve(progress.now, work))
+                lanes[client // 4].served(client, servers.serve(progress.now, work))
         for lane in awake:
             lane.look_ahead()
         if progress.tile_computed:

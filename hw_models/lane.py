@@ -1,7 +1,8 @@
-"""A lane of the event model: one compute unit with its load and store stages, decoupled by buffers.
+"""A lane of the event model: one compute unit with its load, prune and store stages, decoupled by buffers.
 
-The load stage fetches tiles as far ahead as the buffers allow, the compute stage works through them in order,
-the store stage writes results back. Each is a SimPy process; they meet only in counters that grow.
+The load stage fetches tiles as far ahead as the buffers allow, the compute stage works through them in order, the
+prune stage passes results through SORE, the store stage writes them back. Each is a SimPy process; they meet only
+in counters that grow.
 """
 
 from __future__ import annotations
@@ -32,19 +33,18 @@ class Lane:
         self._engine = engine
         self._slots = slots
         self._steps = [(index, step) for index, step in enumerate(machine.steps) if step.unit is unit]
-        first_client = 3 * list(Unit).index(unit)
-        self._client_a, self._client_b, self._client_store = first_client, first_client + 1, first_client + 2
+        first = 4 * list(Unit).index(unit)
+        self._client_a, self._client_b, self._client_prune, self._client_store = range(first, first + 4)
 
         self._progress = Progress(machine.env)
-        self._loaded = self._computed = self._stored = 0
+        self._loaded = self._computed = self._pruned = self._stored = 0
         self._unstored_results = 0
-        self._sort_began: deque[int] = (
-            deque()
-        )  # for each loaded tile: when pruning it began, else when it came
-        for process in (self._load(), self._compute(), self._store()):
+        # For each loaded tile: when its pruning began, or else when it came.
+        self._sort_began: deque[int] = deque()
+        for process in (self._load(), self._compute(), self._prune(), self._store()):
             machine.env.process(process)
 
-    # -- the three stages ------------------------------------------------------------------------------------
+    # -- the four stages -------------------------------------------------------------------------------------
 
     def _load(self) -> Process:
         for _, step in self._steps:
@@ -83,12 +83,20 @@ class Lane:
                 self._computed += 1
                 self._progress.notify()
 
+    def _prune(self) -> Process:
+        for _, step in self._steps:
+            for tile in step.sequence():
+                while self._pruned == self._computed:
+                    yield self._progress.wait()
+                yield from self._sort(self._client_prune, tile.sort_after_groups, step)
+                self._pruned += 1
+                self._progress.notify()
+
     def _store(self) -> Process:
         for index, step in self._steps:
             for tile in step.sequence():
-                while self._stored == self._computed:
+                while self._stored == self._pruned:
                     yield self._progress.wait()
-                yield from self._sort(self._client_store, tile.sort_after_groups, step)
                 if tile.store_bytes:
                     yield self._machine.arbiter.post(self._client_store, Work(Kind.WRITE, tile.store_bytes))
                     self._unstored_results -= 1

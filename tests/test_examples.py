@@ -35,7 +35,8 @@ def test_readme_python() -> None:
 def test_readme_commands_exist() -> None:
     from codesign.cli import COMMANDS
 
-    used = set(re.findall(r"^codesign (\w+)", README, re.MULTILINE))
+    blocks = "".join(re.findall(r"```\n(.*?)```", README, re.DOTALL))
+    used = set(re.findall(r"^codesign (\w+)", blocks, re.MULTILINE))
     assert used <= set(COMMANDS)
     assert {"simulate", "schedule", "headline"} <= used
 

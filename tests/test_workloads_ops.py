@@ -1,6 +1,5 @@
 """Footprint of im2col operands against sets of pixels, and the trace through JSON."""
 
-import dataclasses
 import json
 
 import pytest
