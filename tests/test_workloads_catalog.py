@@ -18,7 +18,7 @@ def test_names():
     wanted += (
         "vgg16-cifar vgg19-cifar vit-tiny vit-small vit-base vit-tiny-cifar vit-small-cifar vit-base-cifar "
     )
-    wanted += "deit-tiny bert-base gpt2-small"
+    wanted += "deit-tiny bert-base gpt-mini gpt2-small"
     assert set(wanted.split()) <= set(names())
     assert list(names()) == sorted(names())
 

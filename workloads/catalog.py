@@ -39,39 +39,45 @@ _SIZES = re.compile(r"[1-9]\d{0,7}(x[1-9]\d{0,7})*")
 
 
 @dataclass(frozen=True, slots=True)
-class _Network:
+class Network:
+    """How to build a network, which sizes may be chosen besides the batch, and what it is trained with."""
+
     build: Callable[..., Graph]
     options: tuple[str, ...]
     optimizer: str = "sgd"
 
 
-def _networks() -> dict[str, _Network]:
+def _networks() -> dict[str, Network]:
     table = {
-        "bert-base": _Network(bert, _TOKENS, "adamw"),
-        "gpt2-small": _Network(gpt2, _TOKENS, "adamw"),
-        "mlp": _Network(mlp, ()),
-        "resnet9": _Network(resnet9, _IMAGE),
+        "bert-base": Network(bert, _TOKENS, "adamw"),
+        "gpt2-small": Network(gpt2, _TOKENS, "adamw"),
+        "mlp": Network(mlp, ()),
+        "resnet9": Network(resnet9, _IMAGE),
     }
+    # The small models of minGPT (Karpathy).
+    for size, width, heads, depth in (("nano", 48, 3, 3), ("micro", 128, 4, 4), ("mini", 192, 6, 6)):
+        build = partial(gpt2, width=width, heads=heads, depth=depth, seq_len=128)
+        table[f"gpt-{size}"] = Network(build, _TOKENS, "adamw")
     for depth in (18, 34, 50):
-        table[f"resnet{depth}"] = _Network(partial(resnet, depth=depth), _IMAGE)
-        table[f"resnet{depth}-cifar"] = _Network(partial(resnet_cifar, depth=depth), _IMAGE)
+        table[f"resnet{depth}"] = Network(partial(resnet, depth=depth), _IMAGE)
+        table[f"resnet{depth}-cifar"] = Network(partial(resnet_cifar, depth=depth), _IMAGE)
     for depth in (16, 19):
-        table[f"vgg{depth}"] = _Network(partial(vgg, depth=depth), _IMAGE)
-        table[f"vgg{depth}-cifar"] = _Network(partial(vgg_cifar, depth=depth), _IMAGE)
+        table[f"vgg{depth}"] = Network(partial(vgg, depth=depth), _IMAGE)
+        table[f"vgg{depth}-cifar"] = Network(partial(vgg_cifar, depth=depth), _IMAGE)
     for size, heads in (("tiny", 3), ("small", 6), ("base", 12)):
         build = partial(vit, width=64 * heads, heads=heads)
-        table[f"vit-{size}"] = table[f"deit-{size}"] = _Network(build, _IMAGE, "adamw")
+        table[f"vit-{size}"] = table[f"deit-{size}"] = Network(build, _IMAGE, "adamw")
         small = partial(build, patch=4, input_size=32, classes=10)
-        table[f"vit-{size}-cifar"] = _Network(small, _IMAGE, "adamw")
+        table[f"vit-{size}-cifar"] = Network(small, _IMAGE, "adamw")
     return table
 
 
-_NETWORKS = _networks()
+NETWORKS = _networks()
 
 
 def names() -> tuple[str, ...]:
     """Names of the built-in networks, sorted."""
-    return tuple(sorted(_NETWORKS))
+    return tuple(sorted(NETWORKS))
 
 
 def load(
@@ -96,12 +102,12 @@ def load(
     family, colon, sizes = name_or_path.partition(":")
     if colon and family in ("gemm", "mlp"):
         return _load_sizes(name_or_path, family, sizes, options)
-    if network := _NETWORKS.get(name_or_path):
+    if network := NETWORKS.get(name_or_path):
         return _build(name_or_path, network, options)
     return _load_file(name_or_path, options)
 
 
-def _build(name: str, network: _Network, options: dict[str, int]) -> Trace:
+def _build(name: str, network: Network, options: dict[str, int]) -> Trace:
     _check_options(name, options, ("batch", *network.options))
     return training_trace(
         network.build(**{"batch": DEFAULT_BATCH} | options), name, optimizer=network.optimizer
@@ -113,7 +119,7 @@ def _load_sizes(name: str, family: str, text: str, options: dict[str, int]) -> T
         raise SpecError(f"workload {shorten(name)!r}: expected sizes from 1 to 99999999, such as 64x128x10")
     sizes = [int(size) for size in text.split("x")]
     if family == "mlp" and len(sizes) >= 2:
-        return _build(name, _Network(partial(mlp, sizes=sizes), ()), options)
+        return _build(name, Network(partial(mlp, sizes=sizes), ()), options)
     if family == "gemm" and len(sizes) == 3:
         _check_options(name, options, ())
         m, k, n = sizes

@@ -33,14 +33,16 @@ def vit(
     return g
 
 
-def bert(batch: int, *, width: int = 768, heads: int = 12, depth: int = 12, seq_len: int = 128) -> Graph:
-    """BERT encoder with embeddings and pooler (vocabulary 30,522; 512 positions; 2 segments).
+def bert(
+    batch: int, *, width: int = 768, heads: int = 12, depth: int = 12, seq_len: int = 128, vocab: int = 30_522
+) -> Graph:
+    """BERT encoder with embeddings and pooler (512 positions; 2 segments).
 
     The published encoder has no task head; the loss stands on the pooled output.
     """
     _check_tokens(seq_len, 512)
     g = Graph(batch)
-    x = g.embedding(g.input(seq_len, name="token_ids"), (30_522, 512, 2), width, "embeddings")
+    x = g.embedding(g.input(seq_len, name="token_ids"), (vocab, 512, 2), width, "embeddings")
     x = g.layernorm(x, "embeddings.norm")
     for index in range(depth):
         x = _post_norm_block(g, x, heads, f"encoder.{index}")
@@ -49,17 +51,24 @@ def bert(batch: int, *, width: int = 768, heads: int = 12, depth: int = 12, seq_
     return g
 
 
-def gpt2(batch: int, *, width: int = 768, heads: int = 12, depth: int = 12, seq_len: int = 1024) -> Graph:
-    """GPT-2 (vocabulary 50,257; 1,024 positions) with its head, whose weight is the token embedding."""
+def gpt2(
+    batch: int,
+    *,
+    width: int = 768,
+    heads: int = 12,
+    depth: int = 12,
+    seq_len: int = 1024,
+    vocab: int = 50_257,
+) -> Graph:
+    """GPT-2 (1,024 positions) with its head, whose weight is the token embedding."""
     _check_tokens(seq_len, 1024)
-    vocabulary = 50_257
     g = Graph(batch)
-    tokens = g.embedding(g.input(seq_len, name="token_ids"), (vocabulary,), width, "wte")
+    tokens = g.embedding(g.input(seq_len, name="token_ids"), (vocab,), width, "wte")
     x = g.position(tokens, "wpe", rows=1024)
     for index in range(depth):
         x = _pre_norm_block(g, x, heads, f"h.{index}")
     x = g.layernorm(x, "ln_f")
-    g.loss(g.linear(x, vocabulary, "lm_head", bias=False, tied=tokens))
+    g.loss(g.linear(x, vocab, "lm_head", bias=False, tied=tokens))
     return g
 
 
