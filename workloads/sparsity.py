@@ -29,6 +29,9 @@ METHODS: dict[str, dict[Stage, Role]] = {
 }
 """What each method prunes, by stage."""
 
+FIRST_LAYER = "first layer"
+"""Why the stem stays dense."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerSparsity:
@@ -72,21 +75,32 @@ def apply_method(
     return replace(trace, ops=ops, method=method), tuple(decisions.values())
 
 
+def shape_reason(cin: int, cout: int, groups: int, stage: Stage, nm: NM) -> str:
+    """Why a layer of this shape stays dense in FF or BP at `nm`, or nothing; channels are those of one group."""
+    channels, axis = (cin, "Cin") if stage is Stage.FF else (cout, "Cout")
+    if nm.dense:
+        return f"{nm} keeps everything"
+    if groups > 1 and cin == 1:
+        return "depthwise convolution"
+    if channels % nm.m:
+        group = " of a group" if groups > 1 else ""
+        return f"{axis}{group} is {channels}, not a multiple of {nm.m}"
+    return ""
+
+
+def no_prune_reason(method: str) -> str:
+    """Why a layer stays dense in a pass that `method` leaves alone."""
+    return f"{method} does not prune this pass"
+
+
 def _decide(op: GemmOp, layer: Layer, method: str, nm: NM | None, first_dense: bool) -> LayerSparsity:
     pruned = METHODS[method].get(op.stage)
-    channels, axis = (layer.cin, "Cin") if op.stage is Stage.FF else (layer.cout, "Cout")
-    reason = ""
     if pruned is None or nm is None:
-        reason = f"{method} does not prune this pass"
-    elif nm.n == nm.m:
-        reason = f"{nm} keeps everything"
-    elif layer.first and first_dense:
-        reason = "first layer"
-    elif layer.groups > 1 and layer.cin == 1:
-        reason = "depthwise convolution"
-    elif channels % nm.m:
-        group = " of a group" if layer.groups > 1 else ""
-        reason = f"{axis}{group} is {channels}, not a multiple of {nm.m}"
+        reason = no_prune_reason(method)
+    elif layer.first and first_dense and not nm.dense:
+        reason = FIRST_LAYER
+    else:
+        reason = shape_reason(layer.cin, layer.cout, layer.groups, op.stage, nm)
     if reason:
         return LayerSparsity(layer.name, op.stage, reason=reason)
     return LayerSparsity(layer.name, op.stage, pruned, nm)

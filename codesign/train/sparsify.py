@@ -15,7 +15,7 @@ from codesign.nm.format import FLOAT_KEYS, NM
 from codesign.train.layers import DerivedWeights, SparseLayer, kind_of, sparse_class
 from codesign.train.methods.base import Method, Site
 from workloads.ops import Role, Stage
-from workloads.sparsity import LayerSparsity
+from workloads.sparsity import FIRST_LAYER, LayerSparsity, no_prune_reason, shape_reason
 
 Report = tuple[LayerSparsity, ...]
 Filter = Callable[[str, nn.Module], bool]
@@ -88,7 +88,7 @@ def _candidates(
         nm = next((nm for pattern, nm in overrides.items() if fnmatchcase(name, pattern)), config.nm)
         reason = _unusable(module)
         if config.first_dense and name == stem:
-            reason = "first layer"
+            reason = FIRST_LAYER
         elif config.head_dense and name == names[-1]:
             reason = "last layer"
         elif nm is None:
@@ -161,25 +161,15 @@ def _row(name: str, stage: Stage, pruned: Role | None, nm: NM | None, reason: st
 
 
 def _reason(candidate: _Candidate, config: Method, stage: Stage) -> str:
-    """Why a layer stays dense in FF or BP, in the words of `workloads.sparsity`, or nothing."""
-    module, nm = candidate.module, candidate.nm
+    """Why a layer stays dense in FF or BP, or nothing."""
     if stage not in config.prunes:
-        return f"{config.name} does not prune this pass"
+        return no_prune_reason(config.name)
     if candidate.dense_reason:
         return candidate.dense_reason
-    assert nm is not None  # an override of None is a reason
-    if nm.dense:
-        return f"{nm} keeps everything"
-    cin_axis, cout_axis, groups = _axes(module)
-    shape = module._parameters["weight"].shape  # type: ignore[union-attr]
-    cin, cout = shape[cin_axis], shape[cout_axis] // groups
-    if groups > 1 and cin == 1:
-        return "depthwise convolution"
-    channels, axis = (cin, "Cin") if stage is Stage.FF else (cout, "Cout")
-    if channels % nm.m:
-        group = " of a group" if groups > 1 else ""
-        return f"{axis}{group} is {channels}, not a multiple of {nm.m}"
-    return ""
+    assert candidate.nm is not None  # an override of None is a reason
+    cin_axis, cout_axis, groups = _axes(candidate.module)
+    shape = candidate.module._parameters["weight"].shape  # type: ignore[union-attr]
+    return shape_reason(shape[cin_axis], shape[cout_axis] // groups, groups, stage, candidate.nm)
 
 
 def _axes(module: nn.Module) -> tuple[int, int, int]:
