@@ -75,11 +75,9 @@ class _Ledger:
         self.stages = dict.fromkeys(STAGES, Share(stall_cycles=dict.fromkeys(STALL_CAUSES, 0)))
         self.layers: dict[str, dict[str, Share]] = {}
         for step, record in zip(program.steps, execution.steps, strict=True):
-            stage = {Unit.STCE: step.stage, Unit.VECTOR: "other", Unit.UPDATE: "wu"}[step.unit]
             cycles, stalls = self._array_time(step, record) if step.unit is Unit.STCE else (0, {})
             self._charge(
-                step.layer,
-                stage,
+                step,
                 Share(cycles, step.macs, step.dense_macs, step.read_bytes, step.write_bytes, stalls),
             )
             if step.unit is Unit.STCE:
@@ -110,14 +108,11 @@ class _Ledger:
         if not cycles:
             return
         step = self._steps[index]
-        stage, cause = {
-            Unit.STCE: (step.stage, "memory_write"),
-            Unit.VECTOR: ("other", "vector"),
-            Unit.UPDATE: ("wu", "update"),
-        }[step.unit]
-        self._charge(step.layer, stage, Share(cycles, stall_cycles={cause: cycles}))
+        cause = {Unit.STCE: "memory_write", Unit.VECTOR: "vector", Unit.UPDATE: "update"}[step.unit]
+        self._charge(step, Share(cycles, stall_cycles={cause: cycles}))
 
-    def _charge(self, layer: str, stage: str, share: Share) -> None:
+    def _charge(self, step: Step, share: Share) -> None:
+        stage = {Unit.STCE: step.stage, Unit.VECTOR: "other", Unit.UPDATE: "wu"}[step.unit]
         self.stages[stage] += share
-        shares = self.layers.setdefault(layer, {})
+        shares = self.layers.setdefault(step.layer, {})
         shares[stage] = shares.get(stage, Share()) + share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codesign.units import transfer_cycles
 from hw_models.arch import Arch
 
 
@@ -14,8 +15,7 @@ class Dram:
     """
 
     def __init__(self, arch: Arch) -> None:
-        ratio = arch.dram_cycles_per_byte
-        self._cycles, self._bytes = ratio.numerator, ratio.denominator
+        self._cycles_per_byte = arch.dram_cycles_per_byte
         self.latency_cycles = arch.dram_latency_cycles
         self.free_at = 0
         self.read_bytes = 0
@@ -24,7 +24,7 @@ class Dram:
 
     def reserve(self, earliest: int, transfer_bytes: int, write: bool) -> int:
         """Occupy the channels from `earliest` on; return when the last byte has passed."""
-        cycles = -(-transfer_bytes * self._cycles // self._bytes)
+        cycles = transfer_cycles(transfer_bytes, self._cycles_per_byte)
         self.free_at = max(earliest, self.free_at) + cycles
         self.busy_cycles += cycles
         if write:

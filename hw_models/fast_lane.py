@@ -7,7 +7,7 @@ from collections import deque
 from hw_models.buffers import Slots
 from hw_models.engine import Engine
 from hw_models.fast_state import NEVER, Phase, Progress, Stage
-from hw_models.memory import Kind, Work
+from hw_models.memory import Kind, Port, Work, first_client
 from hw_models.program import Step, Tile, Unit
 from hw_models.tile_stream import NOWHERE, Region, TileStream
 
@@ -26,7 +26,7 @@ class FastLane:
         self._progress = progress
         self._engine = engine
         self._slots = slots
-        self._client = 4 * list(Unit).index(unit)
+        self._client = first_client(unit)
         self._streams: dict[int, TileStream] = {}
         self._costs: dict[int, int] = {}
         self._a_until = self._b_until = 0
@@ -69,14 +69,14 @@ class FastLane:
     def served(self, client: int, until: int) -> None:
         """A request that was posted in this cycle will be done at `until`."""
         load, port = self.load, client - self._client
-        if port == 3:
+        if port == Port.STORE:
             self.store.until = until
-        elif port == 2:
+        elif port == Port.PRUNE:
             self.prune.until = until
         elif load.phase == Phase.SORT:
             load.until = until
         else:
-            if port == 0:
+            if port == Port.LOAD_A:
                 self._a_until = until
             else:
                 self._b_until = until
@@ -94,7 +94,7 @@ class FastLane:
                 if step.prefetch_b and not self._has_slot(tile):
                     return
                 if self._early_b:
-                    self._b_until = self._post(1, Kind.READ, tile.load_b_bytes)
+                    self._b_until = self._post(Port.LOAD_B, Kind.READ, tile.load_b_bytes)
                 stage.phase = Phase.DEPENDENCES
             if stage.phase == Phase.DEPENDENCES and not self._dependences_met(step):
                 return
@@ -105,9 +105,11 @@ class FastLane:
 
     def _fetch(self, tile: Tile) -> None:
         now = self._progress.now
-        self._a_until = self._post(0, Kind.READ, tile.load_a_bytes) if tile.load_a_bytes else now
+        self._a_until = self._post(Port.LOAD_A, Kind.READ, tile.load_a_bytes) if tile.load_a_bytes else now
         if not self._early_b:
-            self._b_until = self._post(1, Kind.READ, tile.load_b_bytes) if tile.load_b_bytes else now
+            self._b_until = (
+                self._post(Port.LOAD_B, Kind.READ, tile.load_b_bytes) if tile.load_b_bytes else now
+            )
         self._early_b = False
         self.load.phase = Phase.BUSY
         self.load.until = max(self._a_until, self._b_until)
@@ -121,7 +123,7 @@ class FastLane:
             groups = stage.tiles[stage.tile].sort_before_groups
             if groups:
                 stage.phase = Phase.SORT
-                stage.until = self._post(1, Kind.SORT, groups, self.steps[stage.step][1].sort_m)
+                stage.until = self._post(Port.LOAD_B, Kind.SORT, groups, self.steps[stage.step][1].sort_m)
                 return
         self._advance(stage, Phase.SPACE)
 
@@ -168,7 +170,7 @@ class FastLane:
             groups = stage.tiles[stage.tile].sort_after_groups
             if groups:
                 stage.phase = Phase.SORT
-                stage.until = self._post(2, Kind.SORT, groups, self.steps[stage.step][1].sort_m)
+                stage.until = self._post(Port.PRUNE, Kind.SORT, groups, self.steps[stage.step][1].sort_m)
             else:
                 self._advance(stage, Phase.OPERANDS)
 
@@ -178,7 +180,7 @@ class FastLane:
             store_bytes = stage.tiles[stage.tile].store_bytes
             if store_bytes:
                 stage.phase = Phase.BUSY
-                stage.until = self._post(3, Kind.WRITE, store_bytes)
+                stage.until = self._post(Port.STORE, Kind.WRITE, store_bytes)
             else:
                 self._finish_store()
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from hw_models.fast_lane import FastLane
 from hw_models.fast_state import NEVER, Phase, Progress
-from hw_models.memory import SharedServers
+from hw_models.memory import PORTS, SharedServers
 from hw_models.tile_stream import Region
 
 State = tuple[object, ...]
@@ -49,7 +49,7 @@ def run(lanes: list[FastLane], servers: SharedServers, progress: Progress) -> No
         if progress.posted:
             posted, progress.posted = sorted(progress.posted), []
             for client, work in posted:
-                lanes[client // 4].served(client, servers.serve(progress.now, work))
+                lanes[client // PORTS].served(client, servers.serve(progress.now, work))
         for lane in awake:
             lane.look_ahead()
         if progress.tile_computed:

@@ -17,8 +17,8 @@ from hw_models.arbiter import Request
 from hw_models.buffers import Slots
 from hw_models.engine import Engine
 from hw_models.execution import StepRecord
-from hw_models.machine import Machine, Progress
-from hw_models.memory import Kind, Work
+from hw_models.machine import Changes, Machine
+from hw_models.memory import Kind, Port, Work, first_client
 from hw_models.program import Step, Tile, Unit
 
 Process = Generator[simpy.Event, Any, None]
@@ -33,10 +33,11 @@ class Lane:
         self._engine = engine
         self._slots = slots
         self._steps = [(index, step) for index, step in enumerate(machine.steps) if step.unit is unit]
-        first = 4 * list(Unit).index(unit)
-        self._client_a, self._client_b, self._client_prune, self._client_store = range(first, first + 4)
+        first = first_client(unit)
+        self._client_a, self._client_b = first + Port.LOAD_A, first + Port.LOAD_B
+        self._client_prune, self._client_store = first + Port.PRUNE, first + Port.STORE
 
-        self._progress = Progress(machine.env)
+        self._changes = Changes(machine.env)
         self._loaded = self._computed = self._pruned = self._stored = 0
         self._unstored_results = 0
         # For each loaded tile: when its pruning began, or else when it came.
@@ -62,7 +63,7 @@ class Lane:
                 self._sort_began.append(int(self._env.now))
                 yield from self._sort(self._client_b, tile.sort_before_groups, step)
                 self._loaded += 1
-                self._progress.notify()
+                self._changes.notify()
 
     def _compute(self) -> Process:
         for index, step in self._steps:
@@ -81,27 +82,27 @@ class Lane:
                 record.compute_cycles += int(self._env.now) - began
                 self._unstored_results += tile.store_bytes > 0
                 self._computed += 1
-                self._progress.notify()
+                self._changes.notify()
 
     def _prune(self) -> Process:
         for _, step in self._steps:
             for tile in step.sequence():
                 while self._pruned == self._computed:
-                    yield self._progress.wait()
+                    yield self._changes.wait()
                 yield from self._sort(self._client_prune, tile.sort_after_groups, step)
                 self._pruned += 1
-                self._progress.notify()
+                self._changes.notify()
 
     def _store(self) -> Process:
         for index, step in self._steps:
             for tile in step.sequence():
                 while self._stored == self._pruned:
-                    yield self._progress.wait()
+                    yield self._changes.wait()
                 if tile.store_bytes:
                     yield self._machine.arbiter.post(self._client_store, Work(Kind.WRITE, tile.store_bytes))
                     self._unstored_results -= 1
                 self._stored += 1
-                self._progress.notify()
+                self._changes.notify()
             self._machine.finish(index)
 
     # -- what the stages wait for ----------------------------------------------------------------------------
@@ -115,7 +116,7 @@ class Lane:
         """Wait until the buffers that `tile` fills have room."""
         slots = self._slots.b if tile.load_b_bytes else self._slots.a
         while self._loaded - self._computed >= slots:
-            yield self._progress.wait()
+            yield self._changes.wait()
 
     def _read(self, client: int, read_bytes: int) -> tuple[Request, ...]:
         return (self._machine.arbiter.post(client, Work(Kind.READ, read_bytes)),) if read_bytes else ()
@@ -129,12 +130,12 @@ class Lane:
         """Wait for the next tile's operands; account the waiting."""
         began = int(self._env.now)
         while self._loaded == self._computed:
-            yield self._progress.wait()
+            yield self._changes.wait()
         record.note_operands(began, int(self._env.now), self._sort_began.popleft())
 
     def _space(self, record: StepRecord) -> Process:
         """Wait for room for the next tile's result; account the waiting."""
         began = int(self._env.now)
         while self._unstored_results >= self._slots.out:
-            yield self._progress.wait()
+            yield self._changes.wait()
         record.wait_write_cycles += int(self._env.now) - began

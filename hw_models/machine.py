@@ -12,7 +12,7 @@ from hw_models.memory import SharedServers
 from hw_models.program import Step
 
 
-class Progress:
+class Changes:
     """Wakes the stages of a lane whenever one of its counters has grown.
 
     Fill levels are differences of counters that only grow, so where the stages stand at the end of a cycle does

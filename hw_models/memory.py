@@ -8,7 +8,25 @@ from typing import NamedTuple
 from hw_models.arch import Arch
 from hw_models.dma import Dma
 from hw_models.dram import Dram
+from hw_models.program import Unit
 from hw_models.sore import Sore
+
+
+class Port:
+    """The requests that a unit may have under way side by side."""
+
+    LOAD_A = 0
+    LOAD_B = 1
+    PRUNE = 2
+    STORE = 3
+
+
+PORTS = 4
+
+
+def first_client(unit: Unit) -> int:
+    """Number of a unit's first port among the clients of the shared servers: the order of arbitration."""
+    return PORTS * list(Unit).index(unit)
 
 
 class Kind(IntEnum):

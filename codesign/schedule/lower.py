@@ -91,17 +91,13 @@ def _update_step(op: UpdateOp, deps: tuple[int, ...], layer: Layer, states: int,
     precision = arch.precision
     prunes = op.prunes if arch.optimizations.pregenerate else ()
     master_bits = op.elements * (1 + states) * precision.master_bits
-    dense_copies = 1 if len(prunes) < 2 else 0
-    bias = op.elements - layer.weight_params
+    dense_elements = op.elements if len(prunes) < 2 else op.elements - layer.weight_params
     weights_bytes = sum(
         nm.compact_bytes(nm.m, layer.weight_params // nm.m, precision.operand_bits) for nm in prunes
     )
     whole = Tile(
         load_a_bytes=bits_to_bytes(master_bits + op.elements * precision.operand_bits),
-        store_bytes=bits_to_bytes(
-            master_bits + (op.elements if dense_copies else bias) * precision.operand_bits
-        )
-        + weights_bytes,
+        store_bytes=bits_to_bytes(master_bits + dense_elements * precision.operand_bits) + weights_bytes,
         work=op.elements,
         sort_after_groups=sum(layer.weight_params // nm.m for nm in prunes),
     )

@@ -84,7 +84,7 @@ class _Nest:
                 (self.tile(outer, size, k, load_outer=False, load_inner=True), n)
                 for size, n in self.inner.kinds()
             ]
-            blocks.append(Block(_runs([(first, 1), (rest[0][0], rest[0][1] - 1), *rest[1:]]), repeats))
+            blocks.append(Block(_led_by(first, rest), repeats))
         return blocks
 
     def inner_stationary(self) -> list[Block]:
@@ -95,7 +95,7 @@ class _Nest:
             (self.tile(size, inner, k, load_outer=True, load_inner=False), n)
             for size, n in self.outer.kinds()
         ]
-        return [Block(_runs([(first, 1), (rest[0][0], rest[0][1] - 1), *rest[1:]]))]
+        return [Block(_led_by(first, rest))]
 
     def accumulating(self) -> list[Block]:
         """k is cut: both operands change with every tile, the result is stored after the last of a reduction."""
@@ -116,6 +116,12 @@ class _Nest:
         last_k = self.tiling.k.tail or self.tiling.k.size
         last = self.tile(outer, inner, last_k, load_outer=True, load_inner=True)
         return _runs([*steps[:-1], (steps[-1][0], steps[-1][1] - 1), (last, 1)])
+
+
+def _led_by(first: Tile, rest: list[tuple[Tile, int]]) -> tuple[Run, ...]:
+    """The runs of `rest`, the very first tile replaced by `first`."""
+    (tile, count), *others = rest
+    return _runs([(first, 1), (tile, count - 1), *others])
 
 
 def _runs(counted: list[tuple[Tile, int]]) -> tuple[Run, ...]:
