@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from codesign.nm.format import NM
-from codesign.simulate import OnStep, simulate
+from codesign.simulate import OnStep, simulate_trace
 from hw_models.arch import Arch
 from workloads.trace import Trace
 
@@ -28,22 +27,13 @@ class Rung:
     without_cycles: int | None
 
 
-def ladder(
-    arch: Arch,
-    workload: Trace,
-    *,
-    method: str,
-    nm: NM | None,
-    full: bool = False,
-    on_step: OnStep | None = None,
-) -> list[Rung]:
-    """Simulate the ladder. Raises what `simulate` raises."""
+def ladder(arch: Arch, trace: Trace, *, full: bool = False, on_step: OnStep | None = None) -> list[Rung]:
+    """Simulate the ladder of an iteration whose sparse operands are marked. Raises what `simulate_trace` raises."""
 
     @cache
     def cycles(on: tuple[str, ...]) -> int:
         variant = arch.with_overrides({f"optimizations.{name}": name in on for name in OPTIMIZATIONS})
-        run = simulate(variant, workload, method=method, nm=nm, full=full, baseline=False, on_step=on_step)
-        return run.total_cycles
+        return simulate_trace(variant, trace, full=full, baseline=False, on_step=on_step).total_cycles
 
     names = tuple(OPTIMIZATIONS)
     rungs = [Rung("all off", (), cycles(()), None)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
 from codesign import __version__
-from codesign.nm.format import NM
+from codesign.energy.actions import ActionCounter, Counts
 from codesign.result import STAGES, STALL_CAUSES, OpResult, Share, SimResult
 from hw_models.arch import Arch
 from hw_models.execution import Execution, StepRecord
@@ -13,9 +16,9 @@ from workloads.trace import Trace
 
 
 def collect(
-    arch: Arch, workload: Trace, program: Program, execution: Execution, *, bound_cycles: int, nm: NM | None
+    arch: Arch, workload: Trace, program: Program, execution: Execution, *, bound_cycles: int, nm: str
 ) -> SimResult:
-    """The result of executing `program`, the lowering of `workload` under a method at `nm`, on `arch`."""
+    """The result of executing `program`, the lowering of `workload` under a method at ratios `nm`, on `arch`."""
     ledger = _Ledger(arch, program, execution)
     return SimResult(
         version=__version__,
@@ -28,7 +31,7 @@ def collect(
         forward_macs_per_sample=workload.forward_macs_per_sample,
         training_macs_per_sample=workload.training_macs_per_sample,
         method=program.method,
-        nm="dense" if nm is None or program.method == "dense" else str(nm),
+        nm=nm,
         clock_hz=arch.clock_hz,
         peak_macs_per_cycle=arch.peak_macs_per_cycle,
         total_cycles=execution.total_cycles,
@@ -37,6 +40,7 @@ def collect(
         stages=ledger.stages,
         layers=ledger.layers,
         ops=tuple(_op_result(*pair) for pair in zip(program.steps, execution.steps, strict=True)),
+        actions=_count_actions(arch, program, ledger.layers),
     )
 
 
@@ -58,6 +62,25 @@ def _op_result(step: Step, record: StepRecord) -> OpResult:
         dataflow="" if choice is None else choice.dataflow,
         predicted_cycles=0 if choice is None else choice.predicted_cycles,
     )
+
+
+def _charged_stage(step: Step) -> str:
+    """The stage that a step is charged to."""
+    return {Unit.STCE: step.stage, Unit.VECTOR: "other", Unit.UPDATE: "wu"}[step.unit]
+
+
+def _count_actions(
+    arch: Arch, program: Program, layers: Mapping[str, Mapping[str, Share]]
+) -> dict[str, dict[str, Counts]]:
+    """Actions by layer and stage, those of the background by the cycles that are charged there."""
+    counter = ActionCounter(arch)
+    actions: defaultdict[str, defaultdict[str, Counts]] = defaultdict(lambda: defaultdict(Counter))
+    for step in program.steps:
+        counter.count(step, actions[step.layer][_charged_stage(step)])
+    for layer, shares in layers.items():
+        for stage, share in shares.items():
+            counter.count_background(share.cycles, actions[layer][stage])
+    return {layer: dict(stages) for layer, stages in actions.items()}
 
 
 class _Ledger:
@@ -112,7 +135,7 @@ class _Ledger:
         self._charge(step, Share(cycles, stall_cycles={cause: cycles}))
 
     def _charge(self, step: Step, share: Share) -> None:
-        stage = {Unit.STCE: step.stage, Unit.VECTOR: "other", Unit.UPDATE: "wu"}[step.unit]
+        stage = _charged_stage(step)
         self.stages[stage] += share
         shares = self.layers.setdefault(step.layer, {})
         shares[stage] = shares.get(stage, Share()) + share

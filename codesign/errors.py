@@ -27,3 +27,7 @@ class ScheduleError(CodesignError):
 
 class ExportError(CodesignError):
     """A result cannot be written."""
+
+
+class TrainingError(CodesignError):
+    """Training cannot go on, for instance because the loss is not finite."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -77,7 +78,10 @@ class OpResult:
 
 @dataclass(frozen=True)
 class SimResult:
-    """One simulated training iteration. `baseline` is dense training on the same hardware, if simulated."""
+    """One simulated training iteration. `baseline` is dense training on the same hardware, if simulated.
+
+    `actions` counts what costs energy, by layer, stage and `component.action` (`codesign.energy.actions`).
+    """
 
     version: str
     arch_name: str
@@ -98,6 +102,7 @@ class SimResult:
     stages: Mapping[str, Share]
     layers: Mapping[str, Mapping[str, Share]]
     ops: tuple[OpResult, ...]
+    actions: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     baseline: SimResult | None = None
 
     def with_baseline(self, baseline: SimResult) -> SimResult:
@@ -108,6 +113,15 @@ class SimResult:
     def total(self) -> Share:
         """All stages together."""
         return sum(self.stages.values(), Share())
+
+    @property
+    def action_totals(self) -> Counter[str]:
+        """Actions of all layers and stages together."""
+        totals = Counter[str]()
+        for stages in self.actions.values():
+            for counts in stages.values():
+                totals.update(counts)
+        return totals
 
     @property
     def latency_s(self) -> float:
@@ -163,6 +177,7 @@ class SimResult:
             "dram_bytes": {"read": total.read_bytes, "write": total.write_bytes},
             "dram_busy_cycles": self.dram_busy_cycles,
             "stall_cycles": total.stall_cycles,
+            "actions": dict(self.action_totals),
             "layers": [
                 {"layer": layer, "stages": {name: asdict(share) for name, share in shares.items()}}
                 for layer, shares in self.layers.items()

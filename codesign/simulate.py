@@ -12,7 +12,7 @@ from codesign.schedule import schedule
 from codesign.schedule.planner import Planner
 from hw_models.accelerator import execute
 from hw_models.arch import Arch
-from workloads.sparsity import apply_method
+from workloads.sparsity import apply_method, mark
 from workloads.trace import Trace
 
 OnStep = Callable[[int, int], None]
@@ -35,24 +35,35 @@ def simulate(
     runs dense training on the same hardware, for the speedup. Raises SpecError for an N:M ratio that the array
     lacks and ScheduleError if a buffer cannot hold one tile.
     """
-    planner = Planner(arch)
-    result = _run(arch, workload, method, nm, planner, full, on_step)
+    trace, _ = apply_method(workload, method, nm)
+    return simulate_trace(arch, trace, full=full, baseline=baseline, on_step=on_step)
+
+
+def simulate_trace(
+    arch: Arch,
+    trace: Trace,
+    *,
+    full: bool = False,
+    baseline: bool = True,
+    planner: Planner | None = None,
+    on_step: OnStep | None = None,
+) -> SimResult:
+    """Simulate one training iteration whose sparse operands are marked already; otherwise as `simulate`.
+
+    A `planner` of `arch` that saw similar traces saves time.
+    """
+    planner = planner or Planner(arch)
+    dense = mark(trace, (), "dense")
+    result = _run(arch, trace, dense, planner, full, on_step)
     if not baseline:
         return result
-    dense = result if method == "dense" else _run(arch, workload, "dense", None, planner, full, on_step)
-    return result.with_baseline(dense)
+    unpruned = result if trace == dense else _run(arch, dense, dense, planner, full, on_step)
+    return result.with_baseline(unpruned)
 
 
 def _run(
-    arch: Arch,
-    workload: Trace,
-    method: str,
-    nm: NM | None,
-    planner: Planner,
-    full: bool,
-    on_step: OnStep | None,
+    arch: Arch, trace: Trace, dense: Trace, planner: Planner, full: bool, on_step: OnStep | None
 ) -> SimResult:
-    trace, _ = apply_method(workload, method, nm)
     program = schedule(trace, arch, planner)
     ended = 0
 
@@ -64,4 +75,6 @@ def _run(
 
     execution = execute(arch, program, full=full, on_step=count)
     bound = bound_cycles(trace, program, arch)
-    return collect(arch, workload, program, execution, bound_cycles=bound, nm=nm)
+    ratios = {op.sparsity.nm for op in trace.gemms() if op.sparsity}
+    nm = ", ".join(map(str, sorted(ratios))) or "dense"
+    return collect(arch, dense, program, execution, bound_cycles=bound, nm=nm)

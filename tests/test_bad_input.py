@@ -3,6 +3,8 @@
 Runs are in this process, so whatever escapes as an exception fails its test; one test confirms with a real process.
 """
 
+import hashlib
+import json
 import os
 import re
 import sys
@@ -13,6 +15,7 @@ import pytest
 from command_line import run, run_process
 
 import codesign
+from workloads.run_trace import FORMAT, VERSION
 
 SAT_TEXT = (Path(codesign.__file__).parent.parent / "hw_models/archs/sat.yaml").read_text()
 GEMM = ("--workload", "gemm:8x8x8")
@@ -381,7 +384,10 @@ def test_yaml_workload_is_refused_with_line_and_key(text: str, message: str) -> 
 
 def _trace(*ops: str) -> str:
     layer = '{"name": "l", "kind": "linear", "params": 64, "weight_params": 64, "cin": 8, "cout": 8}'
-    return f'{{"name": "net", "batch": 1, "layers": [{layer}], "ops": [{", ".join(ops)}]}}'
+    iteration = f'{{"name": "net", "batch": 1, "layers": [{layer}], "ops": [{", ".join(ops)}]}}'
+    content = json.loads(f'{{"iteration": {iteration}, "run": null}}')
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return json.dumps({"format": FORMAT, "version": VERSION, "sha256": digest, "content": content})
 
 
 def _gemm_op(gemms: str, deps: str = "[]") -> str:
@@ -393,8 +399,8 @@ def _gemm_op(gemms: str, deps: str = "[]") -> str:
     ("text", "message"),
     [
         ("", "is empty"),
-        ("{", "trace: "),
-        ("[1, 2]", "trace: "),
+        ("{", r"net\.json: is no JSON"),
+        ("[1, 2]", r"net\.json: is no training trace"),
         (_trace(), "trace 'net': .*operation"),
         (_trace(_gemm_op("[]")), "operation 'f'"),
         (_trace(_gemm_op('[{"i": 8, "k": 0, "j": 8}]')), "size 0, expected at least 1"),

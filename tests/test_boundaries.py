@@ -28,9 +28,11 @@ PACKAGES = ("codesign", "hw_models", "workloads", "hls")
 FLOORS = {
     "ground": (
         "codesign",  # the package's own __init__.py, not what lies below it
+        "codesign.compute",
         "codesign.errors",
         "codesign.input_files",
         "codesign.nm",
+        "codesign.output_files",
         "codesign.spec_errors",
         "codesign.strict_yaml",
         "codesign.units",
@@ -41,12 +43,15 @@ FLOORS = {
         "codesign.ablation",
         "codesign.account",
         "codesign.analytic",
+        "codesign.compare_methods",
         "codesign.energy",
         "codesign.functional",
         "codesign.headline",
         "codesign.resources",
         "codesign.result",
         "codesign.simulate",
+        "codesign.simulate_run",
+        "codesign.verify",
     ),
     "floor 4": ("codesign.report", "codesign.sweep", "codesign.validate"),
     "roof": ("codesign.cli", "codesign.__main__"),
@@ -58,17 +63,22 @@ STRANGERS = {"workloads", "hw_models"}
 # Path patterns of PurePath.match; `*.py` is everywhere.
 VENDOR_WALLS = {
     "click": ("codesign/cli/*.py",),
+    "distributed": ("codesign/sweep/*.py",),
     "google": ("workloads/importers/onnx*.py",),  # protobuf, which onnx brings
     "hls4ml": ("hls/hls4ml_bridge.py",),
+    "llvmlite": ("*kernels*.py",),
     "numba": ("*kernels*.py",),
     "numpy": ("*.py",),
     "onnx": ("workloads/importers/onnx*.py",),
+    "optuna": ("codesign/sweep/*.py",),
     "plotly": ("codesign/report/*.py",),
     "PIL": ("codesign/train/data_folder.py",),
     "pydantic": ("*.py",),
     "pydantic_core": ("*.py",),
+    "pyarrow": ("codesign/sweep/*.py",),
     "rich": ("codesign/report/*.py", "codesign/cli/*.py"),
     "sklearn": ("codesign/train/data_images.py",),
+    "safetensors": ("codesign/train/*.py", "workloads/recording.py"),
     "simpy": ("hw_models/*.py",),
     "torch": (
         "codesign/nm/torch_ops.py",
@@ -77,10 +87,11 @@ VENDOR_WALLS = {
         "hls/hls4ml_bridge.py",
         "workloads/models/*.py",
     ),
+    "transformers": ("codesign/train/tracer_hf.py",),
     "yaml": ("codesign/strict_yaml.py",),
 }
 
-HEAVY = {"torch", "torchvision", "numba", "hls4ml", "onnx", "plotly"}
+HEAVY = {"torch", "torchvision", "transformers", "numba", "hls4ml", "onnx", "plotly"}
 
 
 class Import(NamedTuple):

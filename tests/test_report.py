@@ -3,14 +3,14 @@
 import csv
 import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from codesign.ablation import Rung
 from codesign.errors import ExportError
-from codesign.report.files import ensure_writable, write_files
+from codesign.output_files import ensure_writable, write_files
 from codesign.report.machine_readable import headline_json, layers_csv, timeline_json, to_json
 from codesign.report.tables import print_ablation, print_headline, print_result, print_schedule
 from codesign.result import STALL_CAUSES, OpResult, Share, SimResult
@@ -125,7 +125,9 @@ def test_json_without_a_baseline_has_no_speedup() -> None:
 
 
 def test_json_carries_the_ablation() -> None:
-    data = json.loads(to_json(RESULT, [Rung("all off", (), 4000, None), Rung("+ x", ("x",), 2000, 4000)]))
+    rungs = [Rung("all off", (), 4000, None), Rung("+ x", ("x",), 2000, 4000)]
+    data = json.loads(to_json(RESULT, {"ablation": [asdict(rung) for rung in rungs], "run": None}))
+    assert "run" not in data
     assert data["ablation"][1] == {
         "label": "+ x",
         "switched_on": ["x"],

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import assume, given, settings
-from strategies import SAT, gemm_ops, small_buffers, traces
+from hypothesis import strategies as st
+from strategies import RATIOS, SAT, gemm_ops, small_buffers, traces
 
 from codesign.errors import ScheduleError, SpecError
 from codesign.nm.format import NM
@@ -26,14 +27,24 @@ from hw_models.accelerator import execute
 from hw_models.arch import Arch, load_arch
 from hw_models.program import Block, Program, Step, Tile, TileGemm, Unit
 from hw_models.stce import Stce
-from hw_models.timing import Dataflow
+from hw_models.timing import Dataflow, gemm_cycles
 from workloads.catalog import load
-from workloads.ops import GemmOp, UpdateOp
-from workloads.sparsity import apply_method
+from workloads.ops import Gemm, GemmOp, Role, Sparsity, Stage, UpdateOp, Window
+from workloads.sparsity import LayerSparsity, apply_method, mark
 from workloads.trace import Trace
 
 MOST_TILES = 3000
 """Tilings of more tiles are left out where every tile is compared."""
+
+
+@st.composite
+def operations(draw: Any) -> GemmOp:
+    """As `gemm_ops`, and weight gradients may be sparse in any number of pixels, too."""
+    op: GemmOp = draw(gemm_ops())
+    if op.stage is Stage.WU and draw(st.booleans()):
+        op = replace(op, sparsity=Sparsity("b", draw(st.sampled_from(RATIOS))))
+    return op
+
 
 # --- tilings against a naive loop nest --------------------------------------------------------------------------
 
@@ -115,7 +126,7 @@ def _candidates(product: Product, arch: Arch) -> list[Tiling]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(small_buffers(), gemm_ops())
+@given(small_buffers(), operations())
 def test_tiles_are_those_of_the_naive_loop_nest(arch: Arch, op: GemmOp) -> None:
     for product, tiling in _tilings(op, arch):
         step = _step(op, arch, product_blocks(product, tiling))
@@ -132,7 +143,7 @@ def _step(op: GemmOp, arch: Arch, blocks: list[Block]) -> Step:
 
 
 @settings(deadline=None, max_examples=60)
-@given(small_buffers(), gemm_ops())
+@given(small_buffers(), operations())
 def test_resident_means_loaded_once(arch: Arch, op: GemmOp) -> None:
     for product, tiling in _tilings(op, arch):
         visits = list(_walk(product, tiling))
@@ -143,7 +154,7 @@ def test_resident_means_loaded_once(arch: Arch, op: GemmOp) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(small_buffers(), gemm_ops())
+@given(small_buffers(), operations())
 def test_tiles_fit_their_buffers_and_keep_groups_whole(arch: Arch, op: GemmOp) -> None:
     buffers = arch.buffers
     for product, tiling in _tilings(op, arch):
@@ -152,21 +163,21 @@ def test_tiles_fit_their_buffers_and_keep_groups_whole(arch: Arch, op: GemmOp) -
             assert products * product.a_bytes(i, k) <= buffers.activation.tile_bytes
             # On chip a sparse B is compact, whether it came so or was pruned on the way in.
             held = (
-                product.nm.compact_bytes(k, j, product.operand_bits)
+                product.nm.compact_bytes(-(-k // product.nm.m) * product.nm.m, j, product.operand_bits)
                 if product.sparse
                 else product.b_bytes(k, j)
             )
             assert products * held <= buffers.weight.tile_bytes
             assert products * i * j * arch.precision.accumulator_bits <= 8 * buffers.output.tile_bytes
-            if product.sparse:
-                assert k % product.nm.m == 0
+            if product.sparse and (product.pixel_axis == "i" or visit.b[1] < tiling.k.parts - 1):
+                assert k % product.nm.m == 0  # of pixels, the last group may be ragged
 
 
 # --- the planner ------------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=60)
-@given(small_buffers(), gemm_ops())
+@given(small_buffers(), operations())
 def test_the_planner_finds_the_cheapest_combination(arch: Arch, op: GemmOp) -> None:
     arch = arch.with_overrides({"optimizations.offline_schedule": True})
     target = Target.of(arch)
@@ -183,7 +194,7 @@ def test_the_planner_finds_the_cheapest_combination(arch: Arch, op: GemmOp) -> N
 
 
 @settings(deadline=None, max_examples=60)
-@given(small_buffers(), gemm_ops())
+@given(small_buffers(), operations())
 def test_the_prediction_of_array_and_memory_is_what_the_program_does(arch: Arch, op: GemmOp) -> None:
     for product in _products(op, arch):
         _candidates(product, arch)
@@ -379,6 +390,59 @@ def test_sdgp_transposes_and_sorts_the_gradient() -> None:
     assert (forward.n, forward.m) == (8, 8)
 
 
+def _pruned_for_wu(trace: Trace, *layers: str, nm: str = "2:8") -> Trace:
+    """`trace` with the output gradients of `layers` pruned for the weight gradient, else dense."""
+    rows = tuple(LayerSparsity(layer, Stage.WU, Role.GRADIENT, NM.parse(nm)) for layer in layers)
+    return mark(trace, rows, "mvue")
+
+
+@pytest.mark.parametrize("pregenerate", [True, False])
+def test_a_gradient_pruned_for_wu_is_sorted_on_its_way_in(pregenerate: bool) -> None:
+    # WU of fc2: dw (64 x 32) = x' (64 x 20) . dy (20 x 32), whose 20 rows are two groups of 8 and one of 4. Memory
+    # holds the dense gradient; the array multiplies 2 + 2 + 2 rows of 20 and spends the slots of 3 groups.
+    arch = SAT.with_overrides({"optimizations.pregenerate": pregenerate})
+    trace = _pruned_for_wu(load("mlp:8x64x32", batch=20), "fc2")
+    step = _named(schedule(trace, arch), "fc2.wu")
+    assert step.choice is not None and not step.choice.transposed
+    assert (_total(step, "load_a_bytes"), _total(step, "load_b_bytes")) == (64 * 20 * 2, 20 * 32 * 2)
+    assert (_total(step, "sort_before_groups"), step.sort_m, step.prefetch_b) == (3 * 32, 8, False)
+    assert (step.macs, step.dense_macs) == (64 * 32 * (2 + 2 + 2), 64 * 32 * 20)
+    assert (step.n, step.m, step.write_bytes) == (2, 8, 64 * 32 * 2)
+    (op,) = (op for op in trace.gemms(Stage.WU) if op.layer == "fc2")
+    product = Product.of(op, op.gemms[0], arch)
+    assert product.b_buffer_bytes(20, 32) == 3 * 32 * 4 + 3 * 32 * 6 // 8
+    assert (step.choice.i, step.choice.k, step.choice.j) == (64, 20, 32)
+    padded = gemm_cycles(arch.array_params, step.choice.dataflow, 64, 24, 32, 2, 8)
+    assert step.choice.predicted_array_cycles == padded.total
+    assert _named(schedule(trace, arch), "fc2.update").sort_m == 0
+
+
+@pytest.mark.parametrize(("nm", "unit"), [("2:4", 12), ("2:8", 24), ("4:16", 48), (None, 6)])
+def test_tiles_of_wu_keep_groups_and_rows_of_pixels_whole(nm: str | None, unit: int) -> None:
+    # rows of 6 pixels: 2 of them hold 3 groups of 4
+    gemm = Gemm(3 * 9, 72, 16, taps=9, window=Window(6, 6, 6, 6, 3, 3))
+    op = GemmOp("wu", "layer", Stage.WU, (gemm,), Role.ACTIVATION, Role.GRADIENT, pixel_axis="k")
+    sparsity = None if nm is None else Sparsity("b", NM.parse(nm))
+    assert Product.of(replace(op, sparsity=sparsity), gemm, SAT).k_unit == unit
+
+
+def test_a_pruned_gradient_makes_wu_faster_in_the_event_model_too() -> None:
+    dense = load("resnet9", batch=4)
+    layers = [layer.name for layer in dense.layers if layer.cin and not layer.first]
+    sparse = _pruned_for_wu(dense, *layers)
+    programs = [schedule(trace, SAT) for trace in (dense, sparse)]
+    busy = [
+        sum(
+            record.compute_cycles
+            for step, record in zip(program.steps, execute(SAT, program).steps, strict=True)
+            if step.stage == "wu" and step.unit is Unit.STCE
+        )
+        for program in programs
+    ]
+    assert busy[1] < 0.5 * busy[0]
+    assert execute(SAT, programs[1], full=True) == execute(SAT, programs[1])
+
+
 @pytest.mark.parametrize(
     ("method", "pregenerate", "stored_weights_bytes", "sorted_groups"),
     [
@@ -434,7 +498,7 @@ def test_a_buffer_too_small_is_named(name: str, needs: int) -> None:
 
 
 @settings(deadline=None, max_examples=200)
-@given(small_buffers(), gemm_ops())
+@given(small_buffers(), operations())
 def test_what_fits_is_scheduled(arch: Arch, op: GemmOp) -> None:
     """A tile of one granule of each axis, as wide as the array, is all that is asked for."""
     arch = arch.with_overrides({f"buffers.{name}.capacity_bytes": 1024 for name in ("weight", "output")})

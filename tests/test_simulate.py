@@ -16,9 +16,11 @@ from codesign.result import Share
 from codesign.simulate import simulate
 from hw_models.arch import load_arch
 from workloads.catalog import load
+from workloads.sparsity import apply_method
 
 RESNET = load("resnet9", batch=2)
 NM28 = NM(2, 8)
+SPARSE_RESNET, _ = apply_method(RESNET, "bdwp", NM28)
 
 
 def test_fields_of_a_result() -> None:
@@ -114,8 +116,8 @@ def test_the_ablation_ladder() -> None:
     names = ("interleave", "pregenerate", "offline_schedule")
     # Also from an architecture in which they are off.
     off = SAT.with_overrides({f"optimizations.{name}": False for name in names})
-    rungs = ladder(off, RESNET, method="bdwp", nm=NM28)
-    assert rungs == ladder(SAT, RESNET, method="bdwp", nm=NM28)
+    rungs = ladder(off, SPARSE_RESNET)
+    assert rungs == ladder(SAT, SPARSE_RESNET)
     assert [rung.switched_on for rung in rungs] == [names[:count] for count in range(4)]
     assert [rung.label for rung in rungs] == [
         "all off",

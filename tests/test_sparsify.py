@@ -31,6 +31,7 @@ from codesign.train import (
     sparsify,
     sparsity_state,
 )
+from workloads.models import build
 from workloads.ops import Role, Stage
 
 torch.set_num_threads(2)
@@ -519,3 +520,17 @@ def test_training_on_a_schedule():
         kept.append((model[4].forward_weight() != 0).float().mean().item())
         train(model, optimizer, 1, seed=step)
     assert kept == [1, 1, 5 / 8, 2 / 8, 1]
+
+
+def test_a_finalized_model_computes_what_it_did_although_its_head_was_the_embedding():
+
+    torch.manual_seed(3)
+    model, report = sparsify(build("gpt-nano", vocab=64, seq_len=16), BDWP())
+    assert any(row.layer == "lm_head" and row.nm for row in report)
+    ids = torch.randint(64, (2, 16))
+    expected, keys = model(ids), list(model.state_dict())
+    embedding = model.wte.weight.detach().clone()
+    finalize(model)
+    assert torch.equal(model(ids), expected)
+    assert torch.equal(model.wte.weight, embedding)
+    assert list(model.state_dict()) == keys

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from codesign.errors import CodesignError, SpecError
+from codesign.errors import SpecError, TraceError
 from workloads.catalog import load, names
+from workloads.run_trace import RunTrace
 from workloads.sparsity import apply_method
 from workloads.trace import Trace
 
@@ -73,12 +74,12 @@ def test_refusals(workload, options, message):
 def test_saved_traces(tmp_path):
     trace, _ = apply_method(load("resnet9", batch=2), "dense", None)
     path = tmp_path / "trace.json"
-    path.write_text(trace.to_json())
+    path.write_text(RunTrace(trace).to_json())
     assert load(str(path)) == trace
     with pytest.raises(SpecError, match="does not take batch"):
         load(str(path), batch=2)
     path.write_text('{"name": 3}')
-    with pytest.raises(CodesignError, match="name"):
+    with pytest.raises(TraceError, match="is no training trace"):
         load(str(path))
 
 

@@ -1,13 +1,19 @@
 """Which operands become sparse, why others do not, and the ideal speedups that follow."""
 
-import pytest
+import copy
+import re
 
-from codesign.errors import SpecError
+import pytest
+from torch import nn
+
+from codesign.errors import SpecError, TraceError
 from codesign.nm.format import NM
+from codesign.train import METHODS as TRAINING_METHODS
+from codesign.train import sparsify
 from workloads.catalog import load
 from workloads.graph import Graph
 from workloads.ops import Role, Sparsity, Stage, UpdateOp
-from workloads.sparsity import METHODS, LayerSparsity, apply_method
+from workloads.sparsity import COUPLED, METHODS, LayerSparsity, apply_method, decide, mark
 from workloads.training import training_trace
 
 NM_2_8 = NM(2, 8)
@@ -63,8 +69,15 @@ def test_what_each_method_prunes():
         "srste": {"ff": Sparsity("b", NM_2_8)},
         "sdgp": {"bp": Sparsity("a", NM_2_8)},
         "sdwp": {"bp": Sparsity("b", NM_2_8)},
+        "transposable": {"ff": Sparsity("b", NM_2_8), "bp": Sparsity("b", NM_2_8)},
+        "bimask": {"ff": Sparsity("b", NM_2_8), "bp": Sparsity("b", NM_2_8)},
+        "sste": {"ff": Sparsity("b", NM_2_8)},
+        "progressive": {"ff": Sparsity("b", NM_2_8)},
+        "asp": {"ff": Sparsity("b", NM_2_8)},
+        "ast": {"ff": Sparsity("b", NM_2_8)},
+        "cast": {"ff": Sparsity("b", NM_2_8)},
     }
-    prunes = {"dense": 0, "bdwp": 2, "srste": 1, "sdgp": 0, "sdwp": 1}
+    prunes = {method: sum(entry.operand == "b" for entry in inner[method].values()) for method in inner}
     assert set(METHODS) == set(inner)
     for method, expected in inner.items():
         trace, report = apply_method(dense, method, NM_2_8)
@@ -163,3 +176,153 @@ def test_unknown_method_and_missing_ratio():
         apply_method(trace, "bdpw", NM_2_8)
     with pytest.raises(SpecError, match="'sdgp' needs an N:M ratio"):
         apply_method(trace, "sdgp", None)
+
+
+# --- coupled passes, and recorded decisions -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", sorted(COUPLED))
+def test_coupled_passes_are_sparse_together_or_not_at_all(method):
+    assert reasons(small_graph(), method) == {
+        ("stem", "ff"): "first layer",
+        ("depthwise", "ff"): "depthwise convolution",
+        ("depthwise", "bp"): "depthwise convolution",
+        ("grouped", "ff"): "Cin of a group is 6, not a multiple of 8",
+        ("grouped", "bp"): "Cout of a group is 12, not a multiple of 8",
+        ("strided", "ff"): "",
+        ("strided", "bp"): "",
+        ("head", "ff"): "Cout is 10, not a multiple of 8",
+        ("head", "bp"): "Cout is 10, not a multiple of 8",
+    }
+    # the stem has no backward GEMM, and its 24 output channels forbid 2:16 all the same
+    assert reasons(small_graph(), method, NM(2, 8), first_dense=False)["stem", "ff"] == ""
+    narrow = Graph(2)
+    narrow.loss(narrow.conv(narrow.input(16, 8, 8), 24, 3, "stem"))
+    assert reasons(narrow, method, NM(2, 16), first_dense=False) == {
+        ("stem", "ff"): "Cout is 24, not a multiple of 16"
+    }
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_training_library_prunes_what_the_table_says(method):
+    config = TRAINING_METHODS[method]
+    assert config.prunes == METHODS[method]
+    assert config.coupled == (method in COUPLED)
+    assert set(TRAINING_METHODS) == set(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_and_simulation_give_the_same_reasons(method):
+    """An equal network in both, layer by layer; the stem's backward pass exists in training only."""
+    model = nn.Sequential(
+        nn.Conv2d(8, 24, 3, padding=1),
+        nn.Conv2d(24, 24, 3, padding=1, groups=24),
+        nn.Conv2d(24, 48, 3, padding=1, groups=4),
+        nn.Conv2d(48, 32, 3, stride=2, padding=1),
+        nn.Flatten(),
+        nn.Linear(512, 10),
+    )
+    names = {"0": "stem", "1": "depthwise", "2": "grouped", "3": "strided", "5": "head"}
+    for first_dense in (True, False):
+        config = TRAINING_METHODS[method](nm=NM_2_8, first_dense=first_dense)
+        _, rows = sparsify(copy.deepcopy(model), config)
+        trained = {(names[row.layer], row.stage): (row.pruned, row.nm, row.reason) for row in rows}
+        decided = decide(training_trace(small_graph(), "t"), method, NM_2_8, first_dense)
+        simulated = {(row.layer, row.stage): (row.pruned, row.nm, row.reason) for row in decided}
+        del trained["stem", Stage.BP]
+        assert trained == simulated
+
+
+def decision(layer, stage, pruned=Role.WEIGHT, nm=NM_2_8):
+    return LayerSparsity(layer, stage, pruned, nm)
+
+
+def test_recorded_decisions_of_every_stage():
+    dense = training_trace(small_graph(), "t")
+    decisions = (
+        decision("strided", Stage.FF),
+        LayerSparsity("strided", Stage.BP, reason="dense by the schedule"),
+        decision("strided", Stage.WU, Role.GRADIENT, NM(2, 4)),
+        decision("depthwise", Stage.WU, Role.GRADIENT, NM(1, 2)),
+        decision("head", Stage.FF, nm=NM(2, 16)),
+        decision("grouped", Stage.BP, Role.GRADIENT, NM(2, 4)),
+        LayerSparsity("stem", Stage.BP, reason="first layer"),  # there is no such GEMM
+    )
+    trace = mark(dense, decisions, "mine")
+    assert trace.method == "mine"
+    assert {op.name: op.sparsity for op in trace.gemms() if op.sparsity} == {
+        "strided.ff": Sparsity("b", NM_2_8),
+        "strided.wu": Sparsity("b", NM(2, 4)),
+        "depthwise.wu": Sparsity("b", NM(1, 2)),
+        "head.ff": Sparsity("b", NM(2, 16)),
+        "grouped.bp": Sparsity("a", NM(2, 4)),
+    }
+    assert {op.layer: op.prunes for op in trace.ops if isinstance(op, UpdateOp) and op.prunes} == {
+        "strided": (NM_2_8,),
+        "head": (NM(2, 16),),
+    }
+    assert mark(trace, (), "dense") == dense
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["resnet18-cifar", "gpt2-small"])
+def test_deciding_and_marking_is_applying(name, method):
+    trace = load(name, batch=1)
+    decisions = decide(trace, method, NM_2_8)
+    assert apply_method(trace, method, NM_2_8) == (mark(trace, decisions, method), decisions)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (decision("stride", Stage.FF), "layer 'stride', which does not exist, did you mean \"strided\""),
+        (LayerSparsity("x", Stage.FF, reason="dense"), "layer 'x', which does not exist"),
+        (
+            decision("strided", Stage.WU),
+            "layer 'strided' has a sparse weight in wu, but no operation with one",
+        ),
+        (
+            decision("strided", Stage.FF, Role.GRADIENT),
+            "has a sparse gradient in ff, but no operation with one",
+        ),
+        (decision("head", Stage.BP), "sparse weight in bp, but Cout is 10, not a multiple of 8"),
+        (decision("depthwise", Stage.FF), "sparse weight in ff, but depthwise convolution"),
+        (decision("strided", Stage.WU, Role.GRADIENT, NM(8, 8)), "in wu, but 8:8 keeps everything"),
+    ],
+)
+def test_decisions_that_do_not_fit_the_trace(row, problem):
+    trace = training_trace(small_graph(), "t")
+    with pytest.raises(TraceError, match=f"^trace 't': .*{re.escape(problem)}; record it again$"):
+        mark(trace, (decision("strided", Stage.FF), row), "bdwp")
+
+
+def test_the_first_layer_has_no_bp_whatever_was_decided():
+    trace = training_trace(small_graph(), "t")
+    rows = (decision("strided", Stage.FF),)
+    assert mark(trace, (*rows, decision("stem", Stage.BP)), "bdwp") == mark(trace, rows, "bdwp")
+
+
+def test_a_repeated_use_of_a_weight_follows_its_owner():
+    g = Graph(2)
+    x = g.linear(g.input(16), 16, "stem")
+    shared = g.linear(x, 16, "shared")
+    x = g.linear(shared, 16, "shared#2", tied=shared, bias=False)
+    x = g.linear(x, 12, "fc")
+    x = g.linear(x, 16, "fc#2")  # another layer of that name, as in a file
+    g.loss(x)
+    trace, decisions = apply_method(training_trace(g, "t"), "bdwp", NM_2_8)
+    assert {(row.layer, row.stage.value): str(row.nm or row.reason) for row in decisions} == {
+        ("stem", "ff"): "first layer",
+        ("shared", "ff"): "2:8",
+        ("shared", "bp"): "2:8",
+        ("fc", "ff"): "2:8",
+        ("fc", "bp"): "Cout is 12, not a multiple of 8",
+        ("fc#2", "ff"): "Cin is 12, not a multiple of 8",
+        ("fc#2", "bp"): "2:8",
+    }
+    sparse = {op.name for op in trace.gemms() if op.sparsity}
+    assert sparse == {"shared.ff", "shared.bp", "shared#2.ff", "shared#2.bp", "fc.ff", "fc#2.bp"}
+    updates = {op.layer: op.prunes for op in trace.ops if isinstance(op, UpdateOp)}
+    assert updates["shared"] == (NM_2_8, NM_2_8)
+    gradients = mark(trace, (decision("shared", Stage.WU, Role.GRADIENT),), "mvue")
+    assert {op.name for op in gradients.gemms() if op.sparsity} == {"shared.wu", "shared#2.wu"}

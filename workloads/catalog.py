@@ -8,7 +8,7 @@
 | `*.yaml`        | layers or GEMMs, see `workloads.importers.yaml_file`                               |
 | `*.csv`         | SCALE-Sim topology, see `workloads.importers.scalesim_csv`                         |
 | `*.onnx`        | ONNX model, see `workloads.importers.onnx_model`                                   |
-| `*.json`        | a trace that was saved                                                             |
+| `*.json`        | a trace that `codesign train` or `codesign trace` recorded                         |
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 
 from codesign.errors import SpecError
-from codesign.input_files import read_file
 from codesign.spec_errors import nearest, shorten
 from workloads.graph import DEFAULT_BATCH, Graph
 from workloads.trace import Trace
@@ -148,10 +147,10 @@ def _load_file(name: str, options: dict[str, int]) -> Trace:
             _check_options(name, options, ("batch", "seq_len"))
             return load_onnx(path, **options)
         case ".json":
-            from workloads.importers.files import MAX_BYTES
+            from workloads.run_trace import load_run_trace
 
             _check_options(name, options, ())
-            return Trace.from_json(read_file(path, "a saved trace", MAX_BYTES))
+            return load_run_trace(path).iteration
     raise SpecError(
         f"unknown workload {shorten(name)!r}{nearest(name, names())}; expected a file (*.yaml, *.csv, "
         f"*.onnx, *.json), gemm:MxKxN, mlp:AxB or one of: {', '.join(names())}"

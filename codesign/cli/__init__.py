@@ -13,8 +13,12 @@ from codesign.errors import CodesignError
 
 COMMANDS = {
     "simulate": "Simulate one training iteration: cycles, stalls, traffic, speedup over dense.",
+    "train": "Train a network with sparse weights; record a trace of the training.",
+    "compare-methods": "Train a network with several methods; compare accuracy and hardware time.",
+    "trace": "Trace any torch model without training it.",
     "schedule": "Show what the offline scheduler chose for every operation.",
     "headline": "Compare the mean speedup over dense training with the published one.",
+    "resources": "Estimate the FPGA resources of an architecture, and whether it fits a device.",
     "schema": "Print the JSON Schema of a file format, for editors.",
     "list": "List the packaged architectures, workloads and training methods.",
 }
@@ -31,7 +35,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"codesign.cli.{name}_command").command
+        module = name.replace("-", "_")
+        command: click.Command = importlib.import_module(f"codesign.cli.{module}_command").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
@@ -10,23 +11,27 @@ import click
 if TYPE_CHECKING:
     from codesign.nm.format import NM
     from hw_models.arch import Arch
+    from workloads.run_trace import Run
     from workloads.trace import Trace
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_NM = "2:8"
+DEFAULT_WORKLOAD = "resnet18"
 
 SWITCHES = {"interleave": "interleave", "pregenerate": "pregenerate", "schedule": "offline_schedule"}
 """`--no-NAME` and the optimization of the architecture that it switches off."""
 
 
 class Setup(NamedTuple):
-    """What is to be simulated or scheduled; `workload` is dense, `method` and `nm` are yet to be applied."""
+    """What is to be simulated or scheduled: an iteration with its sparse operands marked.
+
+    `run` is the training run that it comes from, if any; `iteration` is then that of its longest phase.
+    """
 
     arch: Arch
-    workload: Trace
-    method: str
-    nm: NM | None
+    iteration: Trace
+    run: Run | None = None
 
 
 def setup_options(command: Command) -> Command:
@@ -34,15 +39,48 @@ def setup_options(command: Command) -> Command:
     return arch_option(workload_options(hardware_options(command)))
 
 
-def resolve(*, arch: str, method: str | None, nm: str | None, dataflow: str, **chosen: Any) -> Setup:
+def resolve(*, arch: str, dataflow: str, trace: Path | None, **chosen: Any) -> Setup:
     """Turn the values of `setup_options` into a setup. Raises SpecError."""
-    from workloads.catalog import load
-
     switched_off = {name for name in SWITCHES if chosen.pop(f"no_{name}")}
     machine = resolve_arch(arch, dataflow, switched_off)
-    trained_with, ratio = resolve_method(method, nm, machine)
-    workload = load(chosen.pop("workload"), **chosen)
-    return Setup(machine, workload, trained_with, ratio)
+    return _resolve_workload(machine, **chosen) if trace is None else _resolve_trace(machine, trace, **chosen)
+
+
+def _resolve_workload(
+    arch: Arch, *, workload: str | None, method: str | None, nm: str | None, **sizes: int | None
+) -> Setup:
+    from workloads.catalog import load
+    from workloads.sparsity import apply_method
+
+    trained_with, ratio = resolve_method(method, nm, arch)
+    iteration, _ = apply_method(load(workload or DEFAULT_WORKLOAD, **sizes), trained_with, ratio)
+    return Setup(arch, iteration)
+
+
+def _resolve_trace(arch: Arch, path: Path, *, method: str | None, nm: str | None, **chosen: Any) -> Setup:
+    from codesign.simulate_run import phase_trace
+    from workloads.run_trace import load_run_trace
+    from workloads.sparsity import apply_method
+
+    recorded = load_run_trace(path)
+    _refuse(chosen, f"--trace {path}, which has its own workload")
+    if recorded.run is None:
+        iteration, _ = apply_method(recorded.iteration, *resolve_method(method, nm, arch))
+        return Setup(arch, iteration)
+    _refuse(
+        {"method": method, "nm": nm}, f"--trace {path}, a run that was trained with {recorded.run.method}"
+    )
+    decisions = recorded.run.phases[recorded.run.longest_phase].decisions
+    return Setup(arch, phase_trace(arch, recorded.iteration, recorded.run.method, decisions), recorded.run)
+
+
+def _refuse(options: Mapping[str, Any], beside: str) -> None:
+    """Raise SpecError if one of these options was given."""
+    from codesign.errors import SpecError
+
+    for name, value in options.items():
+        if value is not None:
+            raise SpecError(f"--{name.replace('_', '-')} has no meaning with {beside}; leave one of them out")
 
 
 def arch_option(command: Command) -> Command:
@@ -58,9 +96,13 @@ def workload_options(command: Command) -> Command:
         [
             click.option(
                 "--workload",
-                default="resnet18",
-                show_default=True,
-                help="A named network, gemm:MxKxN, or a file: YAML, SCALE-Sim CSV, ONNX.",
+                help="A named network, gemm:MxKxN, or a file: YAML, SCALE-Sim CSV, ONNX. "
+                f"[default: {DEFAULT_WORKLOAD}]",
+            ),
+            click.option(
+                "--trace",
+                type=click.Path(path_type=Path),
+                help="Instead of a workload: the trace of a training run, or of `codesign trace`.",
             ),
             click.option("--batch", type=int, help="Samples per iteration. [default: 64]"),
             click.option("--seq-len", type=int, help="Tokens per sample (transformers)."),

@@ -16,17 +16,15 @@ from codesign.cli.options import resolve, setup_options
 @click.option("--json", "as_json", is_flag=True, help="Print the whole program as JSON and nothing else.")
 def command(out: Path | None, as_json: bool, **chosen: Any) -> None:
     """Show what the offline scheduler chose for every GEMM: dataflow, tile sizes, loop order, predicted cycles."""
-    from codesign.report.files import ensure_file_writable, write_files
+    from codesign.output_files import ensure_file_writable, write_files
 
     if out is not None:
         ensure_file_writable(out)
     setup = resolve(**chosen)
 
     from codesign.schedule import schedule
-    from workloads.sparsity import apply_method
 
-    trace, _ = apply_method(setup.workload, setup.method, setup.nm)
-    program = schedule(trace, setup.arch)
+    program = schedule(setup.iteration, setup.arch)
     if out is not None:
         write_files(out.parent, {out.name: program.to_json() + "\n"})
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,43 +22,75 @@ from codesign.cli.progress import steps_bar
     "--full", is_flag=True, help="Step through every event instead of skipping steady states (slower)."
 )
 @click.option(
+    "--energy",
+    is_flag=False,
+    flag_value="fpga16",
+    metavar="[TECHNOLOGY|FILE]",
+    help="Also estimate energy: asic45, asic16, asic7, fpga16 (default), or a YAML file (technology, Accelergy ERT).",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder for result.json, layers.csv, timeline.json, resolved.yaml.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one machine-readable object and nothing else.")
-def command(layers: bool, ablation: bool, full: bool, out: Path | None, as_json: bool, **chosen: Any) -> None:
+def command(
+    layers: bool,
+    ablation: bool,
+    full: bool,
+    energy: str | None,
+    out: Path | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     """Simulate one training iteration of a workload on an architecture.
 
     Shows cycles by stage, where the time goes, memory traffic, and the speedup over dense training on the same
-    hardware.
+    hardware. With the trace of a training run also the time of the whole run, beside the accuracy that it reached.
     """
-    from codesign.report.files import ensure_writable, write_result
+    from codesign.output_files import ensure_writable
+    from codesign.report.files import write_result
 
     if out is not None:
         ensure_writable(out)
     setup = resolve(**chosen)
 
     from codesign.ablation import ladder
-    from codesign.simulate import simulate
+    from codesign.energy.estimate import energy_of
+    from codesign.energy.sources import load_energy_table
+    from codesign.simulate import simulate_trace
+    from codesign.simulate_run import simulate_run
 
-    with steps_bar(f"simulating {setup.workload.name}", quiet=as_json) as on_step:
-        run: dict[str, Any] = {"method": setup.method, "nm": setup.nm, "full": full, "on_step": on_step}
-        result = simulate(setup.arch, setup.workload, **run)
-        rungs = ladder(setup.arch, setup.workload, **run) if ablation else []
+    table = load_energy_table(setup.arch, energy) if energy is not None else None
+    with steps_bar(f"simulating {setup.iteration.name}", quiet=as_json) as on_step:
+        how: dict[str, Any] = {"full": full, "on_step": on_step}
+        run = simulate_run(setup.arch, setup.iteration, setup.run, **how) if setup.run else None
+        result = run.main if run else simulate_trace(setup.arch, setup.iteration, **how)
+        rungs = ladder(setup.arch, setup.iteration, **how) if ablation else []
+    spent = energy_of(result, table) if table else None
+    sections = {
+        "ablation": [asdict(rung) for rung in rungs],
+        "run": run.as_dict() if run else None,
+        "energy": spent.as_dict() if spent else None,
+    }
     if out is not None:
-        write_result(out, result, setup.arch, rungs)
+        write_result(out, result, setup.arch, sections)
     if as_json:
         from codesign.report.machine_readable import to_json
 
-        click.echo(to_json(result, rungs))
+        click.echo(to_json(result, sections))
         return
 
-    from codesign.report.tables import print_ablation, print_result
+    from codesign.report.energy_table import print_energy
+    from codesign.report.tables import print_ablation, print_result, print_run
 
     print_result(result, setup.arch, layers=layers)
+    if spent:
+        print_energy(spent)
     if rungs:
         print_ablation(rungs)
+    if run:
+        print_run(run)
     if out is not None:
         click.echo(
             f"Written to {out}: result.json, layers.csv, timeline.json (open in ui.perfetto.dev), resolved.yaml"

@@ -5,26 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from codesign.headline import PUBLISHED_NM, PUBLISHED_SPEEDUP, mean_speedup
 from codesign.result import STALL_CAUSES, OpResult, SimResult
 from codesign.units import cycles_to_microseconds
 
-if TYPE_CHECKING:
-    from codesign.ablation import Rung
-
 UNIT_LANES = {"stce": "STCE (array)", "vector": "Vector unit", "update": "WUVE + SORE"}
 
 
-def to_json(result: SimResult, rungs: list[Rung] | None = None) -> str:
-    """The whole result as one JSON object, with the ablation if there is one."""
-    data = result.as_dict()
-    if rungs:
-        data["ablation"] = [asdict(rung) for rung in rungs]
-    return json.dumps(data, indent=2, allow_nan=False)
+def to_json(result: SimResult, sections: Mapping[str, Any] | None = None) -> str:
+    """The whole result as one JSON object, with those further sections that are not empty."""
+    more = {name: section for name, section in (sections or {}).items() if section}
+    return json.dumps(result.as_dict() | more, indent=2, allow_nan=False)
 
 
 def headline_json(results: list[SimResult]) -> str:

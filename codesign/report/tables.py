@@ -15,6 +15,7 @@ from codesign.spec_errors import printable
 
 if TYPE_CHECKING:
     from codesign.ablation import Rung
+    from codesign.simulate_run import RunResult
     from hw_models.arch import Arch
     from hw_models.program import Program
 
@@ -27,13 +28,13 @@ COLUMNS = (
 
 def print_result(result: SimResult, arch: Arch, *, layers: bool) -> None:
     """Header, stages, stall causes, and every layer if asked."""
-    console = _console()
-    console.print(_header(result, arch))
+    terminal = console()
+    terminal.print(_header(result, arch))
     if layers:
-        console.print(_layer_table(result))
-    console.print(_stage_table(result))
-    console.print(_stall_table(result))
-    console.print(_summary(result), highlight=False)
+        terminal.print(_layer_table(result))
+    terminal.print(_stage_table(result))
+    terminal.print(_stall_table(result))
+    terminal.print(_summary(result), highlight=False)
 
 
 def print_ablation(rungs: list[Rung]) -> None:
@@ -54,7 +55,28 @@ def print_ablation(rungs: list[Rung]) -> None:
             without,
         )
         above = rung.total_cycles
-    _console().print(table)
+    console().print(table)
+
+
+def print_run(result: RunResult) -> None:
+    """The phases of a training run, and the time of the whole run beside what it reached."""
+    run = result.run
+    table = Table(
+        title=f"Training run: {printable(run.model)} on {printable(run.data)}", title_justify="left"
+    )
+    for title in ("steps", "N:M", "cycles/iteration", "ms/iteration", "vs dense"):
+        table.add_column(title, justify="right")
+    for phase, iteration in zip(run.phases, result.iterations, strict=True):
+        table.add_row(
+            f"{phase.first_step:,} to {phase.first_step + phase.steps - 1:,}",
+            iteration.nm,
+            f"{iteration.total_cycles:,}",
+            f"{iteration.latency_s * 1e3:,.2f}",
+            f"{iteration.speedup_vs_dense:.3f}x",
+        )
+    terminal = console()
+    terminal.print(table)
+    terminal.print(_run_summary(result), highlight=False)
 
 
 def print_headline(results: list[SimResult]) -> None:
@@ -77,9 +99,9 @@ def print_headline(results: list[SimResult]) -> None:
             f"{total.dense_macs / total.macs:.3f}x",
             f"{total.stall_cycles['vector'] / total.cycles:.1%}",
         )
-    console = _console()
-    console.print(table)
-    console.print(
+    terminal = console()
+    terminal.print(table)
+    terminal.print(
         f"Mean speedup {mean_speedup(results):.3f}x; published: {PUBLISHED_SPEEDUP}x at {PUBLISHED_NM} "
         "(average over the paper's own networks, batch sizes and memory system)",
         highlight=False,
@@ -114,10 +136,10 @@ def print_schedule(program: Program) -> None:
             f"{step.tiles:,}",
             f"{choice.predicted_cycles:,}",
         )
-    _console().print(table)
+    console().print(table)
 
 
-def _console() -> Console:
+def console() -> Console:
     """Shows names as they are: they come from files, and may look like markup."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(width=width, markup=False, emoji=False)
@@ -221,3 +243,22 @@ def _summary(result: SimResult) -> str:
             f"({result.baseline.total_cycles:,} dense cycles)"
         )
     return "\n".join(lines)
+
+
+def _run_summary(result: RunResult) -> str:
+    run = result.run
+    reached = [
+        f"{name} {value:{form}}"
+        for name, value, form in (
+            ("training loss", run.train_loss, ".4f"),
+            ("validation loss", run.validation_loss, ".4f"),
+            ("validation accuracy", run.validation_accuracy, ".2%"),
+        )
+        if value is not None
+    ]
+    return (
+        f"Whole run: {run.steps:,} of {run.planned_steps:,} steps, {result.total_cycles:,} cycles = "
+        f"{result.total_s:,.2f} s; {result.speedup_vs_dense:.3f}x dense training "
+        f"({result.dense_cycles:,} cycles). Iterations only, without evaluation and host.\n"
+        f"Reached: {', '.join(reached) or 'not evaluated yet'}"
+    )

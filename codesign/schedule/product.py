@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import lcm
 from typing import Literal
 
 from codesign.nm.format import NM
@@ -17,7 +18,8 @@ class Product:
 
     If the trace marks A as the sparse operand, the product is transposed (Y^T = B^T . A^T), because USPEs index
     the dense operand by the kept positions of the other one. `compact` says that B lies in memory already
-    pruned; otherwise a sparse B is loaded dense and passes SORE before use.
+    pruned; otherwise a sparse B is loaded dense and passes SORE before use. Where k runs over pixels, a ragged last
+    group is padded with zeros on chip; memory holds no padding.
     """
 
     gemm: Gemm
@@ -73,7 +75,9 @@ class Product:
     @property
     def k_unit(self) -> int:
         """Granule of k that keeps groups, and stored pixels or channels, whole."""
-        return self._unit("k") * (self.nm.m if self.pixel_axis == "i" else 1)
+        if self.pixel_axis == "i":
+            return self._unit("k") * self.nm.m
+        return lcm(self._unit("k"), self.nm.m) if self.sparse else self._unit("k")
 
     def _unit(self, axis: str) -> int:
         if self.gemm.window is None:
@@ -88,13 +92,15 @@ class Product:
     def b_bytes(self, k: int, j: int) -> int:
         """DRAM bytes of a k x j tile of B."""
         if self.sparse and self.compact:
-            return self.nm.compact_bytes(k, j, self.operand_bits)
+            return self.b_buffer_bytes(k, j)
         elements = self.gemm.a_elements(j, k, self.pixel_axis) if self.transposed else k * j
         return bits_to_bytes(elements * self.operand_bits)
 
     def b_buffer_bytes(self, k: int, j: int) -> int:
         """On-chip bytes of a k x j tile of B: a sparse operand is compact there, however it came."""
-        return self.nm.compact_bytes(k, j, self.operand_bits) if self.sparse else self.b_bytes(k, j)
+        if not self.sparse:
+            return self.b_bytes(k, j)
+        return self.nm.compact_bytes(self.nm.padded(k), j, self.operand_bits)
 
     def y_bytes(self, i: int, j: int) -> int:
         """DRAM bytes of an i x j tile of the result."""
@@ -102,11 +108,10 @@ class Product:
 
     def sort_groups(self, k: int, j: int) -> int:
         """Groups of a k x j tile of B that SORE prunes before use."""
-        return self.nm.groups(k) * j if self.sparse and not self.compact else 0
+        return self.nm.groups(self.nm.padded(k)) * j if self.sparse and not self.compact else 0
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates left after pruning, all `count` products together, padding excluded."""
-        if not self.sparse:
-            return self.gemm.macs
-        return self.gemm.macs * self.nm.n // self.nm.m
+        groups, rest = divmod(self.k, self.nm.m)
+        return self.gemm.macs // self.k * (groups * self.nm.n + min(rest, self.nm.n))

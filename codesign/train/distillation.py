@@ -1,4 +1,4 @@
-"""Distillation from the dense model, as AST trains with it (Huang et al., AAAI 2025)."""
+"""Distillation from the dense model, as AST (Huang et al., AAAI 2025) and CAST train with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 def distillation_loss(
-    logits: Tensor, teacher_logits: Tensor, task_loss: Tensor, share: float = 2 / 3, temperature: float = 1.0
+    logits: Tensor, teacher_logits: Tensor, task_loss: Tensor, share: float, temperature: float = 1.0
 ) -> Tensor:
     """`share` of the divergence KL(teacher || student), the rest of `task_loss`; a scalar.
 

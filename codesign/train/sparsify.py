@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from codesign.nm.format import FLOAT_KEYS, NM
 from codesign.train.layers import DerivedWeights, SparseLayer, kind_of, sparse_class
 from codesign.train.methods.base import Method, Site
 from workloads.ops import Role, Stage
-from workloads.sparsity import FIRST_LAYER, LayerSparsity, no_prune_reason, shape_reason
+from workloads.sparsity import FIRST_LAYER, LayerSparsity, coupled_reasons, no_prune_reason, shape_reason
 
 Report = tuple[LayerSparsity, ...]
 Filter = Callable[[str, nn.Module], bool]
@@ -57,10 +58,18 @@ def sparsify(
 
 
 def finalize(model: nn.Module) -> nn.Module:
-    """Make the sparse layers plain again, in place; their weights become the forward weights, zeros included."""
-    for _, layer in sparse_layers(model):
-        with torch.no_grad():
-            layer.weight.copy_(layer.forward_weight())
+    """Make the sparse layers plain again, in place; their weights become the forward weights, zeros included.
+
+    A weight that another module uses, too, such as a head's that is the token embedding, is separated from it.
+    """
+    layers = sparse_layers(model)
+    users = Counter(id(weight) for module in model.modules() for weight in module._parameters.values())
+    for layer, weight in [(layer, layer.forward_weight().clone()) for _, layer in layers]:
+        if users[id(layer.weight)] > 1:
+            layer.weight = nn.Parameter(weight)
+        else:
+            with torch.no_grad():
+                layer.weight.copy_(weight)
         layer.__class__ = layer.dense_class  # type: ignore[assignment]
         for attribute in ("method", "site", "derived"):
             del layer.__dict__[attribute]
@@ -142,8 +151,7 @@ def _decide(candidate: _Candidate, config: Method) -> list[LayerSparsity]:
     """A row for FF and BP, and one for WU if its gradient is pruned."""
     reasons = {stage: _reason(candidate, config, stage) for stage in (Stage.FF, Stage.BP)}
     if config.coupled:
-        blocking = next(filter(None, reasons.values()), "")
-        reasons = {stage: reason or blocking for stage, reason in reasons.items()}
+        reasons = coupled_reasons(reasons)
     rows = [
         _row(candidate.name, stage, config.prunes.get(stage), candidate.nm, reasons[stage])
         for stage in reasons

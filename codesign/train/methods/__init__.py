@@ -5,6 +5,7 @@ from codesign.train.methods.ast import AST
 from codesign.train.methods.base import Method
 from codesign.train.methods.bdwp import BDWP
 from codesign.train.methods.bimask import BiMask
+from codesign.train.methods.cast import CAST
 from codesign.train.methods.dense import Dense
 from codesign.train.methods.progressive import ProgressiveGradientFlow
 from codesign.train.methods.sdgp import SDGP
@@ -13,7 +14,7 @@ from codesign.train.methods.srste import SRSTE
 from codesign.train.methods.sste import SSTE
 from codesign.train.methods.transposable import Transposable
 
-_ALL = (Dense, BDWP, SRSTE, SDGP, SDWP, Transposable, BiMask, SSTE, ProgressiveGradientFlow, ASP, AST)
+_ALL = (Dense, BDWP, SRSTE, SDGP, SDWP, Transposable, BiMask, SSTE, ProgressiveGradientFlow, ASP, AST, CAST)
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in _ALL}
 
@@ -21,6 +22,7 @@ __all__ = [
     "ASP",
     "AST",
     "BDWP",
+    "CAST",
     "METHODS",
     "SDGP",
     "SDWP",

@@ -12,6 +12,7 @@ from torch import Tensor
 from codesign.nm.torch_ops import mask
 from codesign.train.methods.base import Method, Site, Update
 from workloads.ops import Role, Stage
+from workloads.sparsity import METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class ASP(Method):
     """w_ff = w_bp = w under the mask of the moment at which the layer became sparse; dw is masked, too."""
 
     name: ClassVar[str] = "asp"
-    prunes: ClassVar[Mapping[Stage, Role]] = {Stage.FF: Role.WEIGHT}
+    prunes: ClassVar[Mapping[Stage, Role]] = METHODS["asp"]
 
     @property
     def needs_steps(self) -> bool:

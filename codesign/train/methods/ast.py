@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, distributed
@@ -14,6 +14,7 @@ from torch import Tensor, distributed
 from codesign.nm.torch_ops import mask
 from codesign.train.methods.base import PeriodicMethod, Site, Update
 from workloads.ops import Role, Stage
+from workloads.sparsity import METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,13 @@ class AST(PeriodicMethod):
     ramp_steps: int = 1000
 
     name: ClassVar[str] = "ast"
-    prunes: ClassVar[Mapping[Stage, Role]] = {Stage.FF: Role.WEIGHT}
+    prunes: ClassVar[Mapping[Stage, Role]] = METHODS["ast"]
+
+    distillation_share: ClassVar[float | None] = 2 / 3
+
+    @classmethod
+    def options_for(cls, steps: int) -> dict[str, Any]:
+        return {"ramp_steps": steps // 2}  # assumed
 
     def __post_init__(self) -> None:
         PeriodicMethod.__post_init__(self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -74,6 +74,14 @@ class Method:
     coupled: ClassVar[bool] = False
     """Whether FF and BP are sparse together or not at all."""
 
+    distillation_share: ClassVar[float | None] = None
+    """Weight of the dense teacher in the loss of methods that distil (`codesign.train.distillation`)."""
+
+    @classmethod
+    def options_for(cls, steps: int) -> dict[str, Any]:
+        """Options whose right value depends on the length of a run, for one of so many steps."""
+        return {}
+
     def require(self, legal: bool, option: str, expected: str) -> None:
         """Raise SpecError unless an option is legal."""
         if not legal:
@@ -87,6 +95,10 @@ class Method:
     def ratio(self, nm: NM, step: int) -> NM:
         """The ratio in force at `step` if `nm` is the goal."""
         return self.schedule.ratio(nm, step)
+
+    def is_nm(self, site: Site) -> bool:
+        """Whether pruned weights really are N:M while a ratio is in force, so that hardware can skip their zeros."""
+        return True
 
     def forward_weight(self, site: Site, w: Tensor) -> Tensor:
         """w_ff: `w` itself or a new tensor."""

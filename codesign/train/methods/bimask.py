@@ -14,6 +14,7 @@ from torch import Tensor
 from codesign.nm.torch_ops import prune
 from codesign.train.methods.base import PeriodicMethod, Site, Update, add_decay
 from workloads.ops import Role, Stage
+from workloads.sparsity import COUPLED, METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,8 @@ class BiMask(PeriodicMethod):
     seed: int = 0
 
     name: ClassVar[str] = "bimask"
-    prunes: ClassVar[Mapping[Stage, Role]] = {Stage.FF: Role.WEIGHT, Stage.BP: Role.WEIGHT}
-    coupled: ClassVar[bool] = True
+    prunes: ClassVar[Mapping[Stage, Role]] = METHODS["bimask"]
+    coupled: ClassVar[bool] = "bimask" in COUPLED
 
     def __post_init__(self) -> None:
         PeriodicMethod.__post_init__(self)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from codesign.nm.format import NM
 from codesign.nm.torch_ops import prune
 from codesign.train.methods.base import Method, Site
 from workloads.ops import Role, Stage
+from workloads.sparsity import METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,11 @@ class ProgressiveGradientFlow(Method):
     stage_steps: int = 1000
 
     name: ClassVar[str] = "progressive"
-    prunes: ClassVar[Mapping[Stage, Role]] = {Stage.FF: Role.WEIGHT}
+    prunes: ClassVar[Mapping[Stage, Role]] = METHODS["progressive"]
+
+    @classmethod
+    def options_for(cls, steps: int) -> dict[str, Any]:
+        return {"beta": 2 / steps, "stage_steps": max(1, steps // 8)}  # assumed: N:M by half of the run
 
     def __post_init__(self) -> None:
         self.require(
@@ -52,6 +57,9 @@ class ProgressiveGradientFlow(Method):
             return scheduled
         stages = stage_ratios(nm)
         return stages[min((step - self.schedule.start_step) // self.stage_steps, len(stages) - 1)]
+
+    def is_nm(self, site: Site) -> bool:
+        return self.decay == "structure" or not site.ff or float(site.held["flow"]) == 0
 
     def renew(self, site: Site, w: Tensor) -> None:
         if self.decay != "structure":

@@ -12,6 +12,7 @@ from codesign.nm.format import NM
 from codesign.nm.torch_ops import mask
 from codesign.train.methods.base import Method, Site
 from workloads.ops import Role, Stage
+from workloads.sparsity import METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class SSTE(Method):
     """
 
     name: ClassVar[str] = "sste"
-    prunes: ClassVar[Mapping[Stage, Role]] = {Stage.FF: Role.WEIGHT}
+    prunes: ClassVar[Mapping[Stage, Role]] = METHODS["sste"]
 
     def renew(self, site: Site, w: Tensor) -> None:
         site.held = {}

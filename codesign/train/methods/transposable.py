@@ -13,6 +13,7 @@ from torch import Tensor
 from codesign.nm.format import NM
 from codesign.train.methods.base import PeriodicMethod, Site
 from workloads.ops import Role, Stage
+from workloads.sparsity import COUPLED, METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,8 @@ class Transposable(PeriodicMethod):
     refresh_steps: int = 40
 
     name: ClassVar[str] = "transposable"
-    prunes: ClassVar[Mapping[Stage, Role]] = {Stage.FF: Role.WEIGHT, Stage.BP: Role.WEIGHT}
-    coupled: ClassVar[bool] = True
+    prunes: ClassVar[Mapping[Stage, Role]] = METHODS["transposable"]
+    coupled: ClassVar[bool] = "transposable" in COUPLED
 
     def renew(self, site: Site, w: Tensor) -> None:
         site.held = {"mask": transposable_mask(w, site.ff)} if site.ff else {}
