@@ -15,6 +15,7 @@ COMMANDS = {
     "simulate": "Simulate one training iteration: cycles, stalls, traffic, speedup over dense.",
     "train": "Train a network with sparse weights; record a trace of the training.",
     "compare-methods": "Train a network with several methods; compare accuracy and hardware time.",
+    "verify": "Compute a recorded training step as the accelerator would; compare with PyTorch.",
     "trace": "Trace any torch model without training it.",
     "schedule": "Show what the offline scheduler chose for every operation.",
     "headline": "Compare the mean speedup over dense training with the published one.",

@@ -10,23 +10,18 @@ Floats come as the unsigned integers that hold their bit patterns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from codesign.nm.format import FLOAT_KEYS, NM
+from codesign.nm.jit_kernels import CHUNK, compiled, copy_chunk
 
 Bits = NDArray[Any]
 
 _LANES = 64
-_CHUNK = 16  # values copied at once; what is too much is overwritten by the next slice
-_PITCH = _LANES + _CHUNK  # between the rows of a tile
+_PITCH = _LANES + CHUNK  # between the rows of a tile; what a chunk brings too much is overwritten by the next
 
 
 def mask(bits: Bits, nm: NM, inner: int, dtype: str, kept: NDArray[np.bool_]) -> None:
@@ -52,17 +47,7 @@ def _run(bits: Bits, nm: NM, inner: int, dtype: str, raw: Bits, payload: Bits, o
     _loop(bits, nm.n, nm.m, inner, *constants, *tiles, out)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call; into numba's cache on disk, if any of its directories can be written."""
-    compiled: Any
-    try:
-        compiled = numba.njit(nogil=True, boundscheck=False, cache=True)(function)
-    except RuntimeError:  # every directory is read-only
-        compiled = numba.njit(nogil=True, boundscheck=False)(function)
-    return compiled  # type: ignore[no-any-return]
-
-
-@_compiled
+@compiled
 def _loop(bits, n, m, inner, magnitude_mask, nan_key, raw, payload, key, top, keep, out):  # type: ignore[no-untyped-def]
     outer = bits.size // (m * inner)
     if inner >= _LANES:  # a tile is part of one group's slices; the last one overlaps its neighbour
@@ -81,54 +66,37 @@ def _loop(bits, n, m, inner, magnitude_mask, nan_key, raw, payload, key, top, ke
             _store(keep, start, count, m, inner, inner, out)
 
 
-def _emit_chunk_copy(_, source, begin, target, position):  # type: ignore[no-untyped-def]
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def address(array: int, index: int) -> Any:
-            start = context.make_array(signature.args[array])(context, builder, arguments[array]).data
-            return builder.gep(start, [arguments[index]])
-
-        items, item_bytes = context.get_constant(types.intp, _CHUNK), source.dtype.bitwidth // 8
-        cgutils.raw_memcpy(builder, address(2, 3), address(0, 1), items, item_bytes)  # type: ignore[no-untyped-call]
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, target, types.intp), emit
-
-
-_copy_chunk: Any = intrinsic(_emit_chunk_copy)
-"""Copy `_CHUNK` values between contiguous arrays; the constant length becomes one or two vector moves."""
-
-
-@_compiled
+@compiled
 def _load(bits, start, groups, m, inner, width, tile):  # type: ignore[no-untyped-def]
     """Fill row i of `tile` with the first `width` values of slice i of each group."""
-    roomy = start + groups * m * inner + _CHUNK <= bits.size
+    roomy = start + groups * m * inner + CHUNK <= bits.size
     for group in range(groups):
         for i in range(m):
             begin, lane = start + (group * m + i) * inner, group * width
             if (roomy or width == _LANES) and width > 1:
-                for offset in range(0, width, _CHUNK):
-                    _copy_chunk(bits, begin + offset, tile, i * _PITCH + lane + offset)
+                for offset in range(0, width, CHUNK):
+                    copy_chunk(bits, begin + offset, tile, i * _PITCH + lane + offset)
             else:
                 for offset in range(width):
                     tile[i, lane + offset] = bits[begin + offset]
 
 
-@_compiled
+@compiled
 def _store(tile, start, groups, m, inner, width, out):  # type: ignore[no-untyped-def]
     """The inverse of `_load`."""
-    roomy = start + groups * m * inner + _CHUNK <= out.size
+    roomy = start + groups * m * inner + CHUNK <= out.size
     for group in range(groups):
         for i in range(m):
             begin, lane = start + (group * m + i) * inner, group * width
             if (roomy or width == _LANES) and width > 1:
-                for offset in range(0, width, _CHUNK):
-                    _copy_chunk(tile, i * _PITCH + lane + offset, out, begin + offset)
+                for offset in range(0, width, CHUNK):
+                    copy_chunk(tile, i * _PITCH + lane + offset, out, begin + offset)
             else:
                 for offset in range(width):
                     out[begin + offset] = tile[i, lane + offset]
 
 
-@_compiled
+@compiled
 def _select(raw, payload, n, m, magnitude_mask, nan_key, key, top, keep):  # type: ignore[no-untyped-def]
     """Fill `keep` with `payload` where `raw` is kept, and with zeros."""
     nothing = keep.dtype.type(0)

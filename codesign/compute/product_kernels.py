@@ -1,0 +1,225 @@
+"""Products `Y[i, j] = sum over k of A[i, k] . B[k, j]` in any order of summation, compiled.
+
+Everything that the array multiplies is one such product: A is *seen* in memory through two tables of addresses,
+`A[i, k] = memory[row[k] + lane[i]]`, which covers matrices of any memory order and, with no im2col buffer, the
+windows of a convolution. B is a list of terms for each j (`codesign.compute.terms`).
+
+The loop works on `_LANES` neighbouring i, a vector register or several for the sums of one j. A *panel* holds A for
+them and for a few k, small enough for the first cache; each term of each j then multiplies one row of it. So outputs
+are what is done side by side, and each of them is summed exactly in the order that was asked for.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from codesign.compute.formats import Float32
+from codesign.compute.order import Walk
+from codesign.compute.terms import Terms
+from codesign.compute.threads import in_parallel
+from codesign.compute.vector_kernels import Vectors
+from codesign.nm.jit_kernels import compiled
+
+_VECTOR = 16  # sums in one register of 512 bits
+_LANES = 64
+_PANEL_ROWS = 64  # with 64 lanes of 4 bytes, half of a first cache of 32 KiB
+_STRIPE = 4 * _LANES  # i that are copied together, since memory is fast in long stretches
+_COLUMNS = 128  # j that are summed together
+_BLOCK_COLUMNS = 512  # j for which a stripe is copied
+_LINE_BYTES = 64
+_TOGETHER = 16  # columns of B that are read side by side when the terms are listed
+_GRAIN = 1 << 17  # multiplications; some 20 microseconds
+
+
+class View(NamedTuple):
+    """Operand A: `A[i, k] = memory[row[k] + lane[i]]`; `memory` flat and float32, the addresses int64."""
+
+    memory: Float32
+    row: NDArray[np.int64]
+    lane: NDArray[np.int64]
+
+
+def product(a: View, b: Terms, walk: Walk, fused: bool, onto: Float32 | None = None) -> Float32:
+    """Y, transposed: (J, I). Its runs are added to `onto`, if given, of that shape.
+
+    `fused` lets a product be added before it is rounded, where the processor can.
+    """
+    b, row = b.visited(walk), a.row[walk.visit]
+    columns, lanes = len(b.values), len(a.lane)
+    panel_rows = max(1, _PANEL_ROWS // b.m) * b.m
+    begins, ends, closes = _chunks(walk.ends, panel_rows)
+    values, places = _tabulate(b, begins, ends)
+    y = np.zeros((columns, lanes), np.float32) if onto is None else onto.copy()
+
+    def run(first: int, last: int) -> None:
+        panels, sums = _aligned(len(row) * _STRIPE), _aligned(_COLUMNS * _STRIPE)
+        chunks = begins, ends, closes, b.values.shape[2], b.m
+        _product(a.memory, row, a.lane, values, places, *chunks, first, last, panels, sums, y, fused)
+
+    blocks = -(-columns // _BLOCK_COLUMNS) * -(-lanes // _STRIPE)
+    in_parallel(run, blocks, _GRAIN * blocks // (b.values.size * lanes or 1))
+    return y
+
+
+def _chunks(run_ends: NDArray[np.int64], most: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Cut each run into chunks of at most `most`: where they begin and end, and whether one ends its run."""
+    begin = np.concatenate([np.arange(a, b, most) for a, b in pairwise([0, *run_ends.tolist()])])
+    end = np.append(begin[1:], run_ends[-1])
+    return begin, end, run_ends[np.searchsorted(run_ends, end)] == end
+
+
+def _tabulate(b: Terms, begins: NDArray[Any], ends: NDArray[Any]) -> tuple[Float32, NDArray[np.int32]]:
+    """The terms chunk by chunk, and in each column by column: their values, and which item of a panel they meet.
+
+    Of a dense B only the items of its first column are listed; all others are the same.
+    """
+    columns, groups, n = b.values.shape
+    chunks = begins // b.m * n, ends // b.m * n
+    rows = np.arange(groups) * b.m - np.repeat(begins, (ends - begins) // b.m)
+    first_items = np.repeat(rows * _LANES, n).astype(np.int32)
+    kept, indices = (np.ascontiguousarray(part).reshape(columns, -1) for part in (b.values, b.indices))
+    values = np.empty(kept.size, np.float32)
+    places = first_items if b.m == 1 else np.empty(kept.size, np.int32)
+
+    def tabulate(first: int, last: int) -> None:
+        for begin in range(first, last, _TOGETHER):
+            columns = begin, min(begin + _TOGETHER, last)
+            _list_values(kept, *chunks, *columns, values)
+            if b.m > 1:
+                _list_places(indices, first_items, *chunks, *columns, places)
+
+    in_parallel(tabulate, columns, -(-_GRAIN // (16 * groups * n)))
+    return values, places
+
+
+def _aligned(items: int) -> Float32:
+    """Zeros whose memory starts with a cache line: a vector that straddles two takes twice as long to load."""
+    memory = np.zeros(items * 4 + _LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % _LINE_BYTES
+    return memory[start : start + items * 4].view(np.float32)
+
+
+@compiled
+def _list_values(kept, begins, ends, first, last, values):  # type: ignore[no-untyped-def]
+    for chunk in range(len(begins)):
+        begin, count = begins[chunk], ends[chunk] - begins[chunk]
+        for j in range(first, last):
+            source, target = kept[j, begin:], values[begin * len(kept) + count * j :]
+            for term in range(count):
+                target[term] = source[term]
+
+
+@compiled
+def _list_places(indices, first_items, begins, ends, first, last, places):  # type: ignore[no-untyped-def]
+    for chunk in range(len(begins)):
+        begin, count = begins[chunk], ends[chunk] - begins[chunk]
+        start = first_items[begin:]
+        for j in range(first, last):
+            source, target = indices[j, begin:], places[begin * len(indices) + count * j :]
+            for term in range(count):
+                target[term] = start[term] + source[term] * np.int32(_LANES)
+
+
+def _multiply_add(flags: tuple[str, ...]) -> Any:
+    """An intrinsic that adds the products of a column's terms in a chunk to its sums."""
+
+    def emit_multiply_add(_, panels, values, places, sums, panel, value, place, terms, start, resumes):  # type: ignore[no-untyped-def]
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            vectors = Vectors(context, builder, signature, arguments, _VECTOR)
+            rows, first_value, first_place, column = map(
+                vectors.pointer, (0, 1, 2, 3), arguments[4:7] + arguments[8:9]
+            )
+            zero = vectors.constant(0.0)
+            offsets = range(0, _LANES, _VECTOR)
+            totals = [
+                vectors.variable(builder.select(arguments[9], vectors.load(column, offset), zero))
+                for offset in offsets
+            ]
+            with vectors.repeat(arguments[7]) as term:
+                weight = vectors.splat(builder.load(builder.gep(first_value, [term])))
+                row = builder.gep(rows, [builder.load(builder.gep(first_place, [term]))])
+                for total, offset in zip(totals, offsets, strict=True):
+                    product = builder.fmul(weight, vectors.load(row, offset), flags=flags)
+                    builder.store(builder.fadd(builder.load(total), product, flags=flags), total)
+            for total, offset in zip(totals, offsets, strict=True):
+                vectors.store(builder.load(total), column, offset)
+            return context.get_dummy_value()
+
+        return types.void(panels, values, places, sums, *[types.intp] * 5, types.boolean), emit
+
+    return intrinsic(emit_multiply_add)
+
+
+_add: Any = _multiply_add(())
+_add_fused: Any = _multiply_add(("contract",))
+
+
+@compiled
+def _product(  # type: ignore[no-untyped-def]
+    memory, row, lane, values, places, begins, ends, closes, n, m, first, last, panels, sums, y, fused
+):
+    """Blocks `first` to `last` of y; a block is a part of its columns and a stripe of lanes."""
+    stripes = -(-len(lane) // _STRIPE)
+    for block in range(first, last):
+        first_column, first_lane = block // stripes * _BLOCK_COLUMNS, block % stripes * _STRIPE
+        block_y = y[first_column : first_column + _BLOCK_COLUMNS, first_lane : first_lane + _STRIPE]
+        block_lane = lane[first_lane : first_lane + _STRIPE]
+        for chunk in range(len(begins)):
+            begin, end = begins[chunk], ends[chunk]
+            _fill(memory, row[begin:end], block_lane, panels[begin * _STRIPE : end * _STRIPE])
+        for start in range(0, len(block_y), _COLUMNS):
+            part_y = block_y[start : start + _COLUMNS]
+            for chunk in range(len(begins)):
+                begin, end = begins[chunk], ends[chunk]
+                terms, resumes = (end - begin) // m * n, chunk > 0 and not closes[chunk - 1]
+                value = begin // m * n * len(y) + terms * (first_column + start)
+                place, next_place = (begin, 0) if m == 1 else (value, terms)
+                for part in range(-(-len(block_lane) // _LANES)):
+                    panel = begin * _STRIPE + part * (end - begin) * _LANES
+                    for j in range(len(part_y)):
+                        call = (
+                            value + j * terms,
+                            place + j * next_place,
+                            terms,
+                            (part * _COLUMNS + j) * _LANES,
+                        )
+                        if fused:
+                            _add_fused(panels, values, places, sums, panel, *call, resumes)
+                        else:
+                            _add(panels, values, places, sums, panel, *call, resumes)
+                if closes[chunk]:
+                    _add_sums(sums, part_y)
+
+
+@compiled
+def _fill(memory, row, lane, panels):  # type: ignore[no-untyped-def]
+    """Copy A into one panel after the other, stretch by stretch of neighbouring addresses."""
+    starts = np.empty(_STRIPE + 1, np.intp)
+    stretches = 0
+    for i in range(len(lane)):
+        if i % _LANES == 0 or lane[i] != lane[i - 1] + 1:
+            starts[stretches] = i
+            stretches += 1
+    starts[stretches] = len(lane)
+    for k in range(len(row)):
+        for stretch in range(stretches):
+            start = starts[stretch]
+            source = memory[row[k] + lane[start] :]
+            target = panels[(start // _LANES * len(row) + k) * _LANES + start % _LANES :]
+            for i in range(starts[stretch + 1] - start):
+                target[i] = source[i]
+
+
+@compiled
+def _add_sums(sums, y):  # type: ignore[no-untyped-def]
+    for j in range(len(y)):
+        for start in range(0, y.shape[1], _LANES):
+            source, target = sums[start * _COLUMNS + j * _LANES :], y[j, start : start + _LANES]
+            for i in range(len(target)):
+                target[i] += source[i]

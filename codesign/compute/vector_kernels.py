@@ -1,0 +1,69 @@
+"""What compiled loops need to keep vectors in registers, which numba's loops over arrays leave in memory.
+
+An intrinsic is a function whose calls numba compiles into LLVM instructions written by hand. `Vectors` writes those
+that work on several neighbouring array items at once. LLVM maps them to whatever vector registers there are, and adds
+and multiplies in the order written, unless an instruction allows it to fuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from numba.core import cgutils
+
+ir: Any = cgutils.ir  # type: ignore[attr-defined]  # numba's LLVM layer, llvmlite
+_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
+
+
+class Vectors:
+    """Writes vector instructions on `width` items of the type of the array that is argument 0."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, width: int) -> None:
+        self.builder, self.arguments = builder, arguments
+        self._context, self._signature = context, signature
+        self.item = context.get_value_type(signature.args[0].dtype)
+        self.type, self.width = ir.VectorType(self.item, width), width
+
+    def pointer(self, array: int, offset: Any) -> Any:
+        """Address of item `offset` of the flat array that is argument `array`."""
+        layout = self._context.make_array(self._signature.args[array])
+        data = layout(self._context, self.builder, self.arguments[array]).data
+        return self.builder.gep(data, [offset])
+
+    def load(self, pointer: Any, offset: int = 0) -> Any:
+        """The vector that starts `offset` items after `pointer`, aligned to items."""
+        return self.builder.load(self._at(pointer, offset), align=self.item_bytes)
+
+    def store(self, vector: Any, pointer: Any, offset: int = 0) -> None:
+        """The inverse of `load`."""
+        self.builder.store(vector, self._at(pointer, offset), align=self.item_bytes)
+
+    def _at(self, pointer: Any, offset: int) -> Any:
+        return self.builder.bitcast(self.builder.gep(pointer, [_INT64(offset)]), self.type.as_pointer())
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of an item."""
+        return 4 if isinstance(self.item, ir.FloatType) else int(self.item.width) // 8
+
+    def constant(self, value: float) -> Any:
+        """The same constant in all items."""
+        return self.type([value] * self.width)
+
+    def splat(self, value: Any) -> Any:
+        """The same value in all items."""
+        first = self.builder.insert_element(self.type(ir.Undefined), value, _INT32(0))
+        everywhere = ir.VectorType(_INT32, self.width)([0] * self.width)
+        return self.builder.shuffle_vector(first, self.type(ir.Undefined), everywhere)
+
+    def variable(self, value: Any) -> Any:
+        """A vector that loops may change; it stays in a register."""
+        return cgutils.alloca_once_value(self.builder, value)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def repeat(self, count: Any, step: int = 1) -> Iterator[Any]:
+        """A loop from 0 to below `count`; gives its counter."""
+        with cgutils.for_range_slice(self.builder, _INT64(0), count, _INT64(step)) as (index, _):
+            yield index

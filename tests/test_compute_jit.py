@@ -1,0 +1,92 @@
+"""How loops are compiled, cached and run on threads."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from codesign.compute.threads import in_parallel, use_threads
+
+SCRIPT = """
+import numpy as np
+from codesign.compute import half_kernels
+from codesign.compute.formats import Format
+from codesign.nm.jit_kernels import compilation_pending
+print(compilation_pending())
+for fmt in Format:
+    half_kernels.widen(half_kernels.narrow(np.ones(3, np.float32), fmt), fmt)
+print(compilation_pending())
+"""
+
+
+def run(cache):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, check=True, capture_output=True, text=True
+    )
+    return done.stdout.split()
+
+
+def test_compilation_is_pending_once(tmp_path):
+    assert run(tmp_path) == ["True", "False"]
+    assert run(tmp_path) == ["False", "False"]
+    for index in tmp_path.rglob("*.nbi"):
+        os.utime(index, (0, 0))  # older than the loops' file
+    assert run(tmp_path)[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("size", "grain", "unit", "expected"),
+    [
+        (10, 1, 1, [(0, 2), (2, 5), (5, 7), (7, 10)]),
+        (10, 1, 8, [(0, 8), (8, 10)]),
+        (10, 6, 1, [(0, 10)]),
+        (3, 0, 1, [(0, 1), (1, 2), (2, 3)]),
+        (0, 1, 1, [(0, 0)]),
+    ],
+)
+def test_work_is_divided(size, grain, unit, expected):
+    parts = []
+    with use_threads(4):
+        in_parallel(lambda begin, end: parts.append((begin, end)), size, grain, unit)
+    assert sorted(parts) == expected
+
+
+def test_parts_run_at_the_same_time():
+    barrier = threading.Barrier(3)
+    with use_threads(3):
+        in_parallel(lambda *_: barrier.wait(timeout=60), 3, 1)
+
+
+def test_errors_of_a_part_come_through():
+    def refuse(begin, end):
+        raise ValueError(begin)
+
+    with use_threads(2), pytest.raises(ValueError, match="0"):
+        in_parallel(refuse, 2, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_can_compute():
+    script = """
+import os
+import numpy as np
+from codesign.compute import half_kernels
+from codesign.compute.formats import Format
+from codesign.compute.threads import use_threads
+with use_threads(2):
+    values = np.ones(1 << 19, np.float32)
+    half_kernels.narrow(values, Format.FP16)
+    child = os.fork()
+    half_kernels.narrow(values, Format.FP16)
+    if child:
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    else:
+        os._exit(0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["0"]
