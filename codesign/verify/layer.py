@@ -32,8 +32,14 @@ class _Operand(NamedTuple):
     torch: Float32
 
 
+RESULTS = {Stage.FF: "output", Stage.BP: "input_gradient", Stage.WU: "weight_gradient"}
+"""The recorded tensor that holds PyTorch's result of each pass."""
+
+
 @dataclass(frozen=True)
 class LayerProducts:
+    """A recorded layer; `scale` is the loss scale, `dtype` the type of PyTorch's operands."""
+
     name: str
     geometry: LayerGeometry
     tensors: Tensors
@@ -44,26 +50,21 @@ class LayerProducts:
 
     def products(self) -> Generator[Check, None, Float32 | None]:
         """Checks of the three products and the pruned weights; returns the weight gradient for the update."""
-        tensors = self.tensors
-        multiply = products_of(self.geometry, tensors["input"].shape, tensors["weight"].shape)
-        x = self._dense(tensors["input"])
-        g = self._dense(tensors["output_gradient"], self.scale)
-
+        x = self._dense(self.tensors["input"])
+        g = self._dense(self.tensors["output_gradient"], self.scale)
         weight = self._weight(Stage.FF)
         yield from self._pruned("prune FF", weight, self.geometry.nm_ff, 1)
-        yield self._forward(multiply, x, weight)
-        if "input_gradient" in tensors:
+        yield self._check(Stage.FF, x, weight)[0]
+        if RESULTS[Stage.BP] in self.tensors:
             weight = self._weight(Stage.BP)
             yield from self._pruned("prune BP", weight, self.geometry.nm_bp, 0)
-            yield self._product(
-                "BP", Stage.BP, multiply, multiply.input_gradient, self._gradient(g), weight, "input_gradient"
-            )
+            yield self._check(Stage.BP, self._gradient(g), weight)[0]
         if self.schedule.op(self.name, Stage.WU).sparsity:
             yield Check(self.name, "WU", note="the gradient is pruned at random, and was not recorded")
             return None
-        result = self._computed(Stage.WU, multiply.weight_gradient, x, g)
-        yield self._check("WU", Stage.WU, multiply, multiply.weight_gradient, x, g, result, "weight_gradient")
-        return stored(result, self.fmt) / np.float32(self.scale)
+        check, gradient = self._check(Stage.WU, x, g)
+        yield check
+        return gradient
 
     def _dense(self, values: Float32, scale: float = 1.0) -> _Operand:
         values = values.astype(np.float32) * np.float32(scale)
@@ -107,65 +108,28 @@ class LayerProducts:
         note = f"{moved} kept in place of an equal one" if moved else ""
         yield Check.of(self.name, what, kept[0], kept[1], np.zeros(kept[0].shape), self.fmt, note)
 
-    def _forward(self, multiply: Products, x: _Operand, weight: _Operand) -> Check:
-        return self._product("FF", Stage.FF, multiply, multiply.forward, x, weight, "output")
-
-    def _product(
-        self,
-        what: str,
-        stage: Stage,
-        multiply: Products,
-        product: Callable[..., Float32],
-        a: _Operand,
-        b: _Operand,
-        expected: str,
-    ) -> Check:
-        result = self._computed(stage, product, a, b)
-        return self._check(what, stage, multiply, product, a, b, result, expected)
-
-    def _computed(self, stage: Stage, product: Callable[..., Float32], a: _Operand, b: _Operand) -> Float32:
-        """As the accelerator computes it, before it is narrowed."""
-        result = product(a.given, b.given, self.schedule.orders(self.name, stage))
-        return result + self._bias(result.ndim) if stage is Stage.FF else result
-
-    def _bias(self, rank: int) -> Any:
-        bias = self.tensors.get("bias", np.zeros(1, np.float32)).astype(np.float32)
-        return (
-            bias.reshape(-1, 1, 1) if self.geometry.kind == "conv" and rank == 4 and bias.size > 1 else bias
-        )
-
-    def _check(
-        self,
-        what: str,
-        stage: Stage,
-        multiply: Products,
-        product: Callable[..., Float32],
-        a: _Operand,
-        b: _Operand,
-        result: Float32,
-        expected: str,
-    ) -> Check:
-        """Compare the narrowed result with PyTorch's, both freed of the loss scale."""
-        scale = 1.0 if stage is Stage.FF else self.scale
-        torch = self.tensors[expected].astype(np.float32)
-        bias = np.abs(self._bias(result.ndim)) if stage is Stage.FF else 0.0
-        error = self._rounding_errors(stage, multiply, product, a, b, bias)
+    def _check(self, stage: Stage, a: _Operand, b: _Operand) -> tuple[Check, Float32]:
+        """Compare a product with PyTorch's, both freed of the loss scale; also gives the accelerator's."""
+        multiply = products_of(self.geometry, self.tensors["input"].shape, self.tensors["weight"].shape)
+        scale, bias = (1.0, self._bias()) if stage is Stage.FF else (self.scale, np.zeros(1, np.float32))
+        torch = self.tensors[RESULTS[stage]].astype(np.float32)
+        summed = _product(multiply, stage)(a.given, b.given, self.schedule.orders(self.name, stage)) + bias
+        error = self._rounding_errors(stage, multiply, a, b, np.abs(bias))
         if self.dtype == "bfloat16":
             # PyTorch narrows the bias, and the sum before and after it is added.
-            narrowings = (torch, np.abs(torch) + bias, bias)
-            error = error + scale * sum(rounding_bound(np.asarray(each), Format.BF16) for each in narrowings)
+            narrowed = (torch, np.abs(torch) + np.abs(bias), bias)
+            error = error + scale * sum(rounding_bound(each, Format.BF16) for each in narrowed)
         bound = stored_bound(scale * torch, error, self.fmt) / scale
-        narrowed = stored(result, self.fmt) / np.float32(scale)
-        return Check.of(self.name, what, narrowed, torch, bound, self.fmt)
+        result = stored(summed, self.fmt) / np.float32(scale)
+        return Check.of(self.name, stage.upper(), result, torch, bound, self.fmt), result
+
+    def _bias(self) -> Float32:
+        """Of the output's shape, or one that broadcasts to it."""
+        bias = self.tensors.get("bias", np.zeros(1)).astype(np.float32)
+        return bias.reshape(-1, 1, 1) if self.geometry.kind == "conv" else bias
 
     def _rounding_errors(
-        self,
-        stage: Stage,
-        multiply: Products,
-        product: Callable[..., Float32],
-        a: _Operand,
-        b: _Operand,
-        bias: Any,
+        self, stage: Stage, multiply: Products, a: _Operand, b: _Operand, bias: Float32
     ) -> Bound:
         """How far the accelerator's sums and PyTorch's may be apart: its order, theirs, and other operands.
 
@@ -181,12 +145,21 @@ class LayerProducts:
         theirs = roundings(Order().walk(longest))
 
         def magnitudes(left: Float32, right: Float32) -> Bound:
-            return product(np.abs(left), np.abs(right)).astype(np.float64)
+            return _product(multiply, stage)(np.abs(left), np.abs(right)).astype(np.float64)
 
         both = sum_bound(magnitudes(a.hardware, b.hardware) + bias, ours + 1)
         both += sum_bound(magnitudes(a.torch, b.torch) + bias, theirs + 1)
         moved = magnitudes(a.hardware, b.hardware - b.torch) + magnitudes(a.hardware - a.torch, b.torch)
         return both + moved + sum_bound(moved, longest + 1)
+
+
+def _product(multiply: Products, stage: Stage) -> Callable[..., Float32]:
+    by_stage = {
+        Stage.FF: multiply.forward,
+        Stage.BP: multiply.input_gradient,
+        Stage.WU: multiply.weight_gradient,
+    }
+    return by_stage[stage]
 
 
 def _magnitudes(values: Float32, nm: NM, axis: int) -> Float32:

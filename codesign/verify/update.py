@@ -64,7 +64,8 @@ def _adamw(
     fmt: Format,
 ) -> tuple[Float32, Bound]:
     options = header.hyperparameters
-    rule = AdamW(header.lr, *options["betas"], options["eps"], options["weight_decay"])
+    beta1, beta2 = options["betas"]
+    rule = AdamW(header.lr, beta1, beta2, options["eps"], options["weight_decay"])
     weight, mean, square = (
         _fresh(tensors, name) for name in ("weight", "exp_avg_before", "exp_avg_sq_before")
     )
