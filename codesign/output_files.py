@@ -34,7 +34,9 @@ def write_files(directory: Path, contents: Mapping[str, str | bytes]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory, prefix=".writing-") as scratch:
             for name, content in contents.items():
-                _write_durably(Path(scratch) / name, content.encode() if isinstance(content, str) else content)
+                _write_durably(
+                    Path(scratch) / name, content.encode() if isinstance(content, str) else content
+                )
             for name in contents:
                 (Path(scratch) / name).replace(directory / name)
     except OSError as error:

@@ -369,7 +369,9 @@ def test_tensors_of_unknown_layers_are_refused(recorded, tmp_path):
 
 @pytest.mark.parametrize("where", ["missing", "."])
 def test_missing_files_are_refused(tmp_path, where):
-    with pytest.raises(SpecError, match=r"no such file; expected recorded tensors, train with --record-tensors"):
+    with pytest.raises(
+        SpecError, match=r"no such file; expected recorded tensors, train with --record-tensors"
+    ):
         load_tensors(tmp_path / where)
 
 
