@@ -19,6 +19,7 @@ COMMANDS = {
     "trace": "Trace any torch model without training it.",
     "schedule": "Show what the offline scheduler chose for every operation.",
     "headline": "Compare the mean speedup over dense training with the published one.",
+    "sweep": "Simulate many points of a design space; resumable; show the Pareto front.",
     "resources": "Estimate the FPGA resources of an architecture, and whether it fits a device.",
     "schema": "Print the JSON Schema of a file format, for editors.",
     "list": "List the packaged architectures, workloads and training methods.",
