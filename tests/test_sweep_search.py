@@ -20,7 +20,7 @@ SPACE = {
 }
 
 
-def spec(trials=24, population=8, **keys):
+def spec(trials=16, population=8, **keys):
     return spec_of(
         **SPACE | {"search": {"trials": trials, "population": population} | keys.pop("search", {})} | keys
     )
@@ -88,7 +88,7 @@ def test_a_seed_leads_to_the_same_points_however_many_workers(tmp_path):
 
 
 def test_more_trials_go_on_where_fewer_have_ended(store):
-    short, long = spec(trials=16), spec(trials=32)
+    short, long = spec(trials=8), spec(trials=24)
     run(short, store)
     tally = run(long, store)
     assert list(rows_of(store, long))[: tally.reused] == list(rows_of(store, short))
@@ -99,7 +99,7 @@ class PlugPulledError(Exception):
     """What ends a sweep in a test."""
 
 
-@pytest.mark.parametrize("computed", [1, 9, 17])
+@pytest.mark.parametrize("computed", [1, 7, 13])
 def test_a_search_goes_on_wherever_it_was_cut_off(tmp_path, computed):
     with Store(tmp_path / "undisturbed") as store:
         run(spec(), store)
@@ -145,7 +145,7 @@ def test_what_fails_or_cannot_be_is_told_as_failed(store, studies):
 
 def test_a_search_finds_the_front_of_a_small_space(store):
     whole = spec_of(**SPACE)
-    sweep = spec(trials=64, population=8)
+    sweep = spec(trials=48)
     run(whole, store)
     run(sweep, store)
     best = {row["hash"] for row in View(store, whole).front().rows}
