@@ -143,10 +143,10 @@ module stce #(
     );
 
     // Weights for the bottom row enter first. They go down one row a cycle, so this row's pass by at these counts:
-    wire [LOAD-1:0] round = load_count - LOAD'(R - 1 - r) * LOAD'(n - 1'b1) - LOAD'(R - 1);
+    wire [LOAD-1:0] round = load_count - LOAD'(R - 1 - r) * (LOAD'(n) - 1'b1) - LOAD'(R - 1);
     wire [2+ROUND-1:0] load = {load_valid && round < LOAD'(n), load_bank, round[ROUND-1:0]};
     // Sums of the bottom row leave first. This row puts its own on the way at these counts:
-    wire [DRAIN-1:0] lane = drain_count - DRAIN'(R - 1 - r) * DRAIN'(drain_slots - 1'b1);
+    wire [DRAIN-1:0] lane = drain_count - DRAIN'(R - 1 - r) * (DRAIN'(drain_slots) - 1'b1);
     wire [2+LANE-1:0] drain_lane = {
       drain_valid && lane < DRAIN'(drain_slots), drain_bank, lane[LANE-1:0]
     };
