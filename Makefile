@@ -34,6 +34,8 @@ bench: $(READY) ## Measure speed, each figure against a baseline in the same run
 	$(BIN)/python benchmarks/scalesim_speed.py
 	$(BIN)/python benchmarks/mask_speed.py
 	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/kernel_speed.py
+	$(BIN)/python benchmarks/sweep_speed.py
 
 clean: ## Remove the virtual environment and everything that was built.
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

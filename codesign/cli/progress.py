@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import click
+
 REFRESH_EVERY_STEPS = 8
 
 
@@ -27,3 +29,13 @@ def steps_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int], None] | 
                 progress.update(task, completed=done, total=total)
 
         yield update
+
+
+def announce_compilation(quiet: bool) -> None:
+    """Tell somebody who looks on why the first loop takes seconds to start. Call it once its module is imported."""
+    if quiet or not sys.stderr.isatty():
+        return
+    from codesign.nm.jit_kernels import compilation_pending
+
+    if compilation_pending():
+        click.echo("compiling kernels (once; kept on disk)", err=True)

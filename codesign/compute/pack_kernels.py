@@ -1,13 +1,14 @@
 """N:M packing, compiled: `pack` and `pack_both` for tensors in main memory.
 
 `codesign.nm.format` states the rules; results equal those of `codesign.nm.reference` bit for bit. A tensor is seen as
-(outer, groups, M, inner): `inner` vectors lie side by side, so that no reduction axis needs a transposition. The loop
-works on tiles of `_LANES` groups side by side, one row for each of their M members, and keeps a vector register for
-each of their N kept ones.
+(outer, groups, M, inner): `inner` vectors lie side by side, so that no reduction axis needs a transposition. The
+loop works on tiles of `_LANES` groups, one row for each of their M members, and keeps a vector register for each of
+their N kept ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -26,11 +27,14 @@ from codesign.nm.jit_kernels import CHUNK, compiled, copy_chunk
 from codesign.nm.reference import Compact
 
 Array = NDArray[Any]
+Span = tuple[int, int]
 
 _GRAIN = 1 << 15  # values of the dense tensor; some 50 microseconds
-_LANES = 128
+_LANES = 512
+_WIDTH = 64  # of them in one group, so that several neighbouring groups of a vector are written together
+_BAND = _LANES // _WIDTH
+_SLAB = 512  # columns of a block that is packed both ways
 _PITCH = _LANES + CHUNK  # between the rows of a tile; what a chunk brings too much is overwritten by the next
-_BAND = 8  # neighbouring groups that are packed together, so that they fill cache lines of the result
 
 
 def pack(w: Array, nm: NM, axis: int, dtype: str | None = None) -> Compact:
@@ -41,27 +45,45 @@ def pack(w: Array, nm: NM, axis: int, dtype: str | None = None) -> Compact:
     """
     job = _Job.of(w, nm, axis, dtype)
     if job.outer > 1:
-        in_parallel(job.run_outer, job.outer, job.grain(job.outer))
+        in_parallel(
+            lambda a, b: job.runner()((a, b), (0, job.groups), (0, job.inner)),
+            job.outer,
+            job.grain(job.outer),
+        )
     else:
-        in_parallel(job.run_groups, job.groups, job.grain(job.groups), _BAND)
+        in_parallel(
+            lambda a, b: job.runner()((0, 1), (a, b), (0, job.inner)),
+            job.groups,
+            job.grain(job.groups),
+            _BAND,
+        )
     return job.compact()
 
 
 def pack_both(w: Array, nm: NM, dtype: str | None = None) -> tuple[Compact, Compact]:
     """Compact forms of a weight (Cout, Cin, ...) along Cin, for the forward pass, and along Cout, for the backward.
 
-    One pass over `w`, a band of output channels at a time. Raises FormatError as `pack` does.
+    One pass over `w`, in blocks that stay in a cache. Raises FormatError as `pack` does.
     """
     forward, backward = (_Job.of(w, nm, axis, dtype) for axis in (1, 0))
+    slab = max(1, _SLAB // (nm.m * forward.inner or 1))
 
     def run(first: int, last: int) -> None:
-        for begin in range(first, last, _BAND):
-            end = min(begin + _BAND, last)
-            forward.run_outer(begin * nm.m, end * nm.m)
-            backward.run_groups(begin, end)
+        run_forward, run_backward = forward.runner(), backward.runner()
+        for band in _cut(first, last, _BAND):
+            outputs = band[0] * nm.m, band[1] * nm.m
+            for groups in _cut(0, forward.groups, slab):
+                run_forward(outputs, groups, (0, forward.inner))
+                run_backward(
+                    (0, 1), band, (groups[0] * nm.m * forward.inner, groups[1] * nm.m * forward.inner)
+                )
 
     in_parallel(run, backward.groups, backward.grain(backward.groups), _BAND)
     return forward.compact(), backward.compact()
+
+
+def _cut(first: int, last: int, size: int) -> list[Span]:
+    return [(begin, min(begin + size, last)) for begin in range(first, last, size)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,47 +122,47 @@ class _Job:
     def groups(self) -> int:
         return int(self.values.shape[1])
 
+    @property
+    def inner(self) -> int:
+        return prod(self.w.shape[self.axis + 1 :])
+
     def grain(self, parts: int) -> int:
         """How many of `parts` equal parts of the tensor are worth a thread."""
         return -(-_GRAIN * parts // (self.w.size or 1))
 
-    def run_outer(self, first: int, last: int) -> None:
-        """Pack all groups of some `outer`."""
-        self._run(first, last, 0, self.groups)
+    def runner(self) -> Callable[[Span, Span, Span], None]:
+        """What packs spans of outer, groups and inner; for use in one thread."""
+        bits, m, n = self.w.reshape(-1).view(self.values.dtype), self.nm.m, self.nm.n
+        constants = tuple(map(bits.dtype.type, FLOAT_KEYS[self.key]))
+        scratch = np.zeros(m * _PITCH, bits.dtype), np.zeros(n * _LANES, bits.dtype)
+        n_type = (0,) * n  # its length is part of its type
+        results = self.values.reshape(-1), self.places.reshape(-1)
 
-    def run_groups(self, first: int, last: int) -> None:
-        """Pack some groups of the only `outer`."""
-        self._run(0, 1, first, last)
+        def run(outer: Span, groups: Span, inner: Span) -> None:
+            if bits.size:
+                sizes = self.groups, self.inner
+                _pack(bits, n_type, m, *sizes, *outer, *groups, *inner, *constants, *scratch, *results)
 
-    def _run(self, first: int, last: int, first_group: int, last_group: int) -> None:
-        bits, inner = self.w.reshape(-1).view(self.values.dtype), prod(self.w.shape[self.axis + 1 :])
-        if not bits.size:
-            return
-        constants = map(self.values.dtype.type, FLOAT_KEYS[self.key])
-        tile, slots = np.zeros(self.nm.m * _PITCH, bits.dtype), np.zeros(self.nm.n * _LANES, bits.dtype)
-        n_type = (0,) * self.nm.n  # its length is part of its type
-        _pack(
-            bits, n_type, self.nm.m, inner, first, last, first_group, last_group, *constants, tile, slots,
-            self.values, self.places,
-        )  # fmt: skip
+        return run
 
     def compact(self) -> Compact:
+        """The result."""
         values = self.values.view(self.w.dtype)
         return Compact(values, encode(self.places, self.nm), self.w.shape, self.axis, self.nm)
 
 
-def _emit_select(_, tile, n_type, m, magnitude_mask, nan_key, slots):  # type: ignore[no-untyped-def]
+def _emit_select(_, tile, n_type, m, lanes, magnitude_mask, nan_key, slots):  # type: ignore[no-untyped-def]
     n = n_type.count
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vectors = Vectors(context, builder, signature, arguments, 512 // tile.dtype.bitwidth)
-        rows, mask, nan = arguments[2], vectors.splat(arguments[3]), vectors.splat(arguments[4])
+        rows, mask, nan = arguments[2], vectors.splat(arguments[4]), vectors.splat(arguments[5])
         load, store = builder.load, builder.store
 
         def one_if(condition: Any) -> Any:
             return builder.zext(condition, vectors.type)
 
-        with vectors.repeat(context.get_constant(types.intp, _LANES), vectors.width) as lane:
+        with vectors.repeat(arguments[3], vectors.width) as lane:
 
             def key(i: Any) -> Any:
                 row = builder.mul(i, context.get_constant(types.intp, _PITCH))
@@ -177,38 +199,32 @@ def _emit_select(_, tile, n_type, m, magnitude_mask, nan_key, slots):  # type: i
                     before = builder.icmp_unsigned("<=", load(kept), vectors.constant(r))
                     store(builder.add(load(count), one_if(before)), count)
             for r, count in enumerate(counts):
-                vectors.store(load(count), vectors.pointer(5, lane), r * _LANES)
+                vectors.store(load(count), vectors.pointer(6, lane), r * _LANES)
         return context.get_dummy_value()
 
-    return types.void(tile, n_type, types.intp, tile.dtype, tile.dtype, slots), emit
+    return types.void(tile, n_type, types.intp, types.intp, tile.dtype, tile.dtype, slots), emit
 
 
 _select: Any = intrinsic(_emit_select)
-"""Write into row r of `slots` the index of the r-th kept member of every lane of `tile`."""
+"""Write into row r of `slots` the index of the r-th kept member of each of the first `lanes` lanes of `tile`."""
 
 
 @compiled
 def _pack(  # type: ignore[no-untyped-def]
-    bits, n_type, m, inner, first, last, first_group, last_group, mask, nan, tile, slots, values, places
-):
-    groups = values.shape[1]
-    if inner >= _LANES:  # a tile is part of one group's rows; the last one overlaps its neighbour
+    bits, n_type, m, groups, inner, first, last, first_group, last_group, left, right,
+    mask, nan, tile, slots, values, places,
+):  # fmt: skip
+    n, width = len(n_type), min(right - left, _WIDTH)
+    together = _LANES // width
+    for begin in range(left, right, width):
+        lane = min(begin, right - width)  # the last tile overlaps its neighbour
         for outer in range(first, last):
-            for begin in range(0, inner, _LANES):
-                lane = min(begin, inner - _LANES)
-                for group in range(first_group, last_group):
-                    _load(bits, (outer * groups + group) * m * inner + lane, 1, m, inner, _LANES, tile)
-                    _select(tile, n_type, m, mask, nan, slots)
-                    _store(tile, slots, 0, _LANES, outer * inner + lane, group, values, places)
-    else:  # a tile is several whole groups
-        end = (last - 1) * groups + last_group
-        for start in range(first * groups + first_group, end, _LANES // inner):
-            count = min(_LANES // inner, end - start)
-            _load(bits, start * m * inner, count, m, inner, inner, tile)
-            _select(tile, n_type, m, mask, nan, slots)
-            for g in range(count):
-                outer, group = divmod(start + g, groups)
-                _store(tile, slots, g * inner, inner, outer * inner, group, values, places)
+            for group in range(first_group, last_group, together):
+                count = min(together, last_group - group)
+                _load(bits, (outer * groups + group) * m * inner + lane, count, m, inner, width, tile)
+                _select(tile, n_type, m, count * width, mask, nan, slots)
+                at = ((outer * inner + lane) * groups + group) * n
+                _store(tile, slots, n_type, count, width, at, groups * n, values, places)
 
 
 @compiled
@@ -223,7 +239,7 @@ def _load(bits, start, groups, m, inner, width, tile):  # type: ignore[no-untype
     for group in range(groups):
         for i in range(m):
             begin, lane = start + (group * m + i) * inner, i * _PITCH + group * width
-            if roomy or width == _LANES:
+            if roomy or width % CHUNK == 0:
                 for offset in range(0, width, CHUNK):
                     copy_chunk(bits, begin + offset, tile, lane + offset)
             else:
@@ -232,10 +248,15 @@ def _load(bits, start, groups, m, inner, width, tile):  # type: ignore[no-untype
 
 
 @compiled
-def _store(tile, slots, first_lane, lanes, vector, group, values, places):  # type: ignore[no-untyped-def]
-    """Write the kept values and their places of one group of each lane; `vector` is that of the first lane."""
-    for lane in range(lanes):
-        for r in range(values.shape[2]):
-            place = np.intp(slots[r * _LANES + first_lane + lane])
-            values[vector + lane, group, r] = tile[place * _PITCH + first_lane + lane]
-            places[vector + lane, group, r] = place
+def _store(tile, slots, n_type, count, width, start, step, values, places):  # type: ignore[no-untyped-def]
+    """Write the kept values and their places: groups of a lane follow each other, lanes are `step` apart."""
+    index = np.uint64  # numba need not compare it with zero, as it does a signed one
+    for lane in range(width):
+        at = index(start + lane * step)
+        for group in range(count):
+            column = index(group * width + lane)
+            for r in range(len(n_type)):
+                place = index(slots[index(r * _LANES) + column])
+                values[at] = tile[place * index(_PITCH) + column]
+                places[at] = place
+                at += index(1)

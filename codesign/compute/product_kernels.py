@@ -22,19 +22,18 @@ from numpy.typing import NDArray
 from codesign.compute.formats import Float32
 from codesign.compute.order import Walk
 from codesign.compute.terms import Terms
-from codesign.compute.threads import in_parallel
+from codesign.compute.threads import in_parallel, thread_count
 from codesign.compute.vector_kernels import Vectors
-from codesign.nm.jit_kernels import compiled
+from codesign.nm.jit_kernels import CHUNK, compiled, copy_chunk
 
 _VECTOR = 16  # sums in one register of 512 bits
 _LANES = 64
-_PANEL_ROWS = 64  # with 64 lanes of 4 bytes, half of a first cache of 32 KiB
+_PANEL_ROWS = 128  # with 64 lanes of 4 bytes, as much as a first cache of 32 KiB
 _STRIPE = 4 * _LANES  # i that are copied together, since memory is fast in long stretches
-_COLUMNS = 128  # j that are summed together
-_BLOCK_COLUMNS = 512  # j for which a stripe is copied
+_COLUMNS = 512  # most j that are summed with one stripe
 _LINE_BYTES = 64
 _TOGETHER = 16  # columns of B that are read side by side when the terms are listed
-_GRAIN = 1 << 17  # multiplications; some 20 microseconds
+_GRAIN = 1 << 20  # multiplications; some 50 microseconds
 
 
 class View(NamedTuple):
@@ -56,13 +55,17 @@ def product(a: View, b: Terms, walk: Walk, fused: bool, onto: Float32 | None = N
     begins, ends, closes = _chunks(walk.ends, panel_rows)
     values, places = _tabulate(b, begins, ends)
     y = np.zeros((columns, lanes), np.float32) if onto is None else onto.copy()
+    stripes = -(-lanes // _STRIPE)
+    shares = -(-thread_count() // max(1, stripes))  # so that every thread gets a block
+    block_columns = max(1, min(_COLUMNS, -(-columns // shares)))
 
     def run(first: int, last: int) -> None:
-        panels, sums = _aligned(len(row) * _STRIPE), _aligned(_COLUMNS * _STRIPE)
+        panels, sums = _aligned(panel_rows * _STRIPE), _aligned(block_columns * _STRIPE)
         chunks = begins, ends, closes, b.values.shape[2], b.m
-        _product(a.memory, row, a.lane, values, places, *chunks, first, last, panels, sums, y, fused)
+        blocks = block_columns, first, last
+        _product(a.memory, row, a.lane, values, places, *chunks, *blocks, panels, sums, y, fused)
 
-    blocks = -(-columns // _BLOCK_COLUMNS) * -(-lanes // _STRIPE)
+    blocks = -(-columns // block_columns) * stripes
     in_parallel(run, blocks, _GRAIN * blocks // (b.values.size * lanes or 1))
     return y
 
@@ -80,21 +83,18 @@ def _tabulate(b: Terms, begins: NDArray[Any], ends: NDArray[Any]) -> tuple[Float
     Of a dense B only the items of its first column are listed; all others are the same.
     """
     columns, groups, n = b.values.shape
+    grain = -(-_GRAIN // (16 * groups * n))
     chunks = begins // b.m * n, ends // b.m * n
     rows = np.arange(groups) * b.m - np.repeat(begins, (ends - begins) // b.m)
     first_items = np.repeat(rows * _LANES, n).astype(np.int32)
-    kept, indices = (np.ascontiguousarray(part).reshape(columns, -1) for part in (b.values, b.indices))
+    kept = np.ascontiguousarray(b.values).reshape(columns, -1)
     values = np.empty(kept.size, np.float32)
-    places = first_items if b.m == 1 else np.empty(kept.size, np.int32)
-
-    def tabulate(first: int, last: int) -> None:
-        for begin in range(first, last, _TOGETHER):
-            columns = begin, min(begin + _TOGETHER, last)
-            _list_values(kept, *chunks, *columns, values)
-            if b.m > 1:
-                _list_places(indices, first_items, *chunks, *columns, places)
-
-    in_parallel(tabulate, columns, -(-_GRAIN // (16 * groups * n)))
+    in_parallel(lambda a, b: _list_values(kept, *chunks, a, b, values), columns, grain)
+    if b.m == 1:
+        return values, first_items
+    indices = np.ascontiguousarray(b.indices).reshape(columns, -1)
+    places = np.empty(kept.size, np.int32)
+    in_parallel(lambda a, b: _list_places(indices, first_items, *chunks, a, b, places), columns, grain)
     return values, places
 
 
@@ -107,23 +107,25 @@ def _aligned(items: int) -> Float32:
 
 @compiled
 def _list_values(kept, begins, ends, first, last, values):  # type: ignore[no-untyped-def]
-    for chunk in range(len(begins)):
-        begin, count = begins[chunk], ends[chunk] - begins[chunk]
-        for j in range(first, last):
-            source, target = kept[j, begin:], values[begin * len(kept) + count * j :]
-            for term in range(count):
-                target[term] = source[term]
+    for together in range(first, last, _TOGETHER):
+        for chunk in range(len(begins)):
+            begin, count = begins[chunk], ends[chunk] - begins[chunk]
+            for j in range(together, min(together + _TOGETHER, last)):
+                source, target = kept[j, begin:], values[begin * len(kept) + count * j :]
+                for term in range(count):
+                    target[term] = source[term]
 
 
 @compiled
 def _list_places(indices, first_items, begins, ends, first, last, places):  # type: ignore[no-untyped-def]
-    for chunk in range(len(begins)):
-        begin, count = begins[chunk], ends[chunk] - begins[chunk]
-        start = first_items[begin:]
-        for j in range(first, last):
-            source, target = indices[j, begin:], places[begin * len(indices) + count * j :]
-            for term in range(count):
-                target[term] = start[term] + source[term] * np.int32(_LANES)
+    for together in range(first, last, _TOGETHER):
+        for chunk in range(len(begins)):
+            begin, count = begins[chunk], ends[chunk] - begins[chunk]
+            start = first_items[begin:]
+            for j in range(together, min(together + _TOGETHER, last)):
+                source, target = indices[j, begin:], places[begin * len(indices) + count * j :]
+                for term in range(count):
+                    target[term] = start[term] + source[term] * np.int32(_LANES)
 
 
 def _multiply_add(flags: tuple[str, ...]) -> Any:
@@ -162,39 +164,46 @@ _add_fused: Any = _multiply_add(("contract",))
 
 @compiled
 def _product(  # type: ignore[no-untyped-def]
-    memory, row, lane, values, places, begins, ends, closes, n, m, first, last, panels, sums, y, fused
+    memory,
+    row,
+    lane,
+    values,
+    places,
+    begins,
+    ends,
+    closes,
+    n,
+    m,
+    columns,
+    first,
+    last,
+    panels,
+    sums,
+    y,
+    fused,
 ):
-    """Blocks `first` to `last` of y; a block is a part of its columns and a stripe of lanes."""
+    """Blocks `first` to `last` of y; a block is up to `columns` of its columns and a stripe of lanes."""
     stripes = -(-len(lane) // _STRIPE)
     for block in range(first, last):
-        first_column, first_lane = block // stripes * _BLOCK_COLUMNS, block % stripes * _STRIPE
-        block_y = y[first_column : first_column + _BLOCK_COLUMNS, first_lane : first_lane + _STRIPE]
-        block_lane = lane[first_lane : first_lane + _STRIPE]
+        column, start = block // stripes * columns, block % stripes * _STRIPE
+        block_lane = lane[start : start + _STRIPE]
+        block_y = y[column : column + columns, start : start + _STRIPE]
         for chunk in range(len(begins)):
             begin, end = begins[chunk], ends[chunk]
-            _fill(memory, row[begin:end], block_lane, panels[begin * _STRIPE : end * _STRIPE])
-        for start in range(0, len(block_y), _COLUMNS):
-            part_y = block_y[start : start + _COLUMNS]
-            for chunk in range(len(begins)):
-                begin, end = begins[chunk], ends[chunk]
-                terms, resumes = (end - begin) // m * n, chunk > 0 and not closes[chunk - 1]
-                value = begin // m * n * len(y) + terms * (first_column + start)
-                place, next_place = (begin, 0) if m == 1 else (value, terms)
-                for part in range(-(-len(block_lane) // _LANES)):
-                    panel = begin * _STRIPE + part * (end - begin) * _LANES
-                    for j in range(len(part_y)):
-                        call = (
-                            value + j * terms,
-                            place + j * next_place,
-                            terms,
-                            (part * _COLUMNS + j) * _LANES,
-                        )
-                        if fused:
-                            _add_fused(panels, values, places, sums, panel, *call, resumes)
-                        else:
-                            _add(panels, values, places, sums, panel, *call, resumes)
-                if closes[chunk]:
-                    _add_sums(sums, part_y)
+            _fill(memory, row[begin:end], block_lane, panels)
+            terms, resumes = (end - begin) // m * n, chunk > 0 and not closes[chunk - 1]
+            value = begin // m * n * len(y) + terms * column
+            place, next_place = (begin, 0) if m == 1 else (value, terms)
+            for part in range(-(-len(block_lane) // _LANES)):
+                panel = part * (end - begin) * _LANES
+                for j in range(len(block_y)):
+                    call = value + j * terms, place + j * next_place, terms, (part * columns + j) * _LANES
+                    if fused:
+                        _add_fused(panels, values, places, sums, panel, *call, resumes)
+                    else:
+                        _add(panels, values, places, sums, panel, *call, resumes)
+            if closes[chunk]:
+                _add_sums(sums, columns, block_y)
 
 
 @compiled
@@ -209,17 +218,19 @@ def _fill(memory, row, lane, panels):  # type: ignore[no-untyped-def]
     starts[stretches] = len(lane)
     for k in range(len(row)):
         for stretch in range(stretches):
-            start = starts[stretch]
-            source = memory[row[k] + lane[start] :]
-            target = panels[(start // _LANES * len(row) + k) * _LANES + start % _LANES :]
-            for i in range(starts[stretch + 1] - start):
-                target[i] = source[i]
+            start, end = starts[stretch], starts[stretch + 1]
+            source = row[k] + lane[start] - start
+            target = (start // _LANES * len(row) + k) * _LANES - start // _LANES * _LANES
+            for i in range(start, end - CHUNK + 1, CHUNK):
+                copy_chunk(memory, source + i, panels, target + i)
+            for i in range(end - (end - start) % CHUNK, end):
+                panels[target + i] = memory[source + i]
 
 
 @compiled
-def _add_sums(sums, y):  # type: ignore[no-untyped-def]
+def _add_sums(sums, columns, y):  # type: ignore[no-untyped-def]
     for j in range(len(y)):
         for start in range(0, y.shape[1], _LANES):
-            source, target = sums[start * _COLUMNS + j * _LANES :], y[j, start : start + _LANES]
+            source, target = sums[start * columns + j * _LANES :], y[j, start : start + _LANES]
             for i in range(len(target)):
                 target[i] += source[i]

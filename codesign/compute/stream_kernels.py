@@ -36,9 +36,9 @@ def encode(places: Places, nm: NM) -> NDArray[np.uint8]:
     """Index stream of the indices (vectors, groups, N)."""
     if nm.dense:
         return np.zeros(0, np.uint8)
-    blocks = _padded(places.reshape(-1), _BLOCK)
-    stream = np.empty((len(blocks), nm.index_bits), np.uint8)
-    in_parallel(lambda a, b: _encode(blocks[a:b], stream[a:b]), len(blocks), _GRAIN // _BLOCK)
+    words = _padded(places.reshape(-1), _BLOCK).view("<u8").reshape(-1)
+    stream = np.empty((len(words), nm.index_bits), np.uint8)
+    in_parallel(lambda a, b: _encode(words[a:b], stream[a:b]), len(words), _GRAIN // _BLOCK)
     return stream.reshape(-1)[: -(-places.size * nm.index_bits // 8)]
 
 
@@ -51,12 +51,14 @@ def indices(compact: Compact) -> Places:
     if nm.dense or not known or values.size != nm.kept(prod(compact.shape)):
         return reference.indices(compact).astype(np.uint8)
     blocks = _padded(stream, nm.index_bits)
-    places = np.empty((len(blocks), _BLOCK), np.uint8)
-    in_parallel(lambda a, b: _decode(blocks[a:b], places[a:b]), len(blocks), _GRAIN // _BLOCK)
-    kept, padding = np.split(places.reshape(-1), [values.size])
-    if padding.any() or not _ascend(kept.reshape(-1, nm.n), nm.m):
+    words = np.empty(len(blocks), "<u8")
+    in_parallel(lambda a, b: _decode(blocks[a:b], words[a:b]), len(blocks), _GRAIN // _BLOCK)
+    places = words.view(np.uint8)
+    kept = places[: values.size].reshape(values.shape)
+    ascend = (kept[..., :-1] < kept[..., 1:]).all() and (kept[..., -1] < nm.m).all()
+    if places[values.size :].any() or not ascend:
         reference.indices(compact)  # says what is wrong
-    return kept.reshape(values.shape)
+    return kept
 
 
 def _padded(flat: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
@@ -79,39 +81,40 @@ def unpack(compact: Compact) -> Array:
     return dense
 
 
+# An index takes a byte of a 64-bit word; neighbouring fields are moved together, or apart, two by two.
+_BYTES, _PAIRS, _QUADS = (
+    np.uint64(mask) for mask in (0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF, 0x00000000FFFFFFFF)
+)
+
+
 @compiled
-def _encode(places, stream):  # type: ignore[no-untyped-def]
+def _encode(words, stream):  # type: ignore[no-untyped-def]
     blocks, bits = stream.shape
+    one, two, four = np.uint64(bits), np.uint64(2 * bits), np.uint64(4 * bits)
     for block in range(blocks):
-        word = np.uint64(0)
-        for e in range(_BLOCK):
-            word |= np.uint64(places[block, e]) << np.uint64(e * bits)
+        word = words[block]
+        word = word & _BYTES | (word >> np.uint64(8) & _BYTES) << one
+        word = word & _PAIRS | (word >> np.uint64(16) & _PAIRS) << two
+        word = word & _QUADS | word >> np.uint64(32) << four
         for byte in range(bits):
             stream[block, byte] = word >> np.uint64(8 * byte)
 
 
 @compiled
-def _decode(stream, places):  # type: ignore[no-untyped-def]
+def _decode(stream, words):  # type: ignore[no-untyped-def]
     blocks, bits = stream.shape
-    mask = np.uint64((1 << bits) - 1)
+    one, two, four = np.uint64(bits), np.uint64(2 * bits), np.uint64(4 * bits)
+    bit = np.uint64(1)
+    quads, pairs, single = (bit << four) - bit, (bit << two) - bit, (bit << one) - bit
+    pairs, single = pairs | pairs << np.uint64(32), single | single << np.uint64(16)
+    single |= single << np.uint64(32)
     for block in range(blocks):
         word = np.uint64(0)
         for byte in range(bits):
             word |= np.uint64(stream[block, byte]) << np.uint64(8 * byte)
-        for e in range(_BLOCK):
-            places[block, e] = (word >> np.uint64(e * bits)) & mask
-
-
-@compiled
-def _ascend(places, m):  # type: ignore[no-untyped-def]
-    """Whether the indices of each group, (groups, N), ascend and stay below `m`."""
-    groups, n = places.shape
-    sound = True
-    for group in range(groups):
-        sound &= places[group, n - 1] < m
-        for e in range(1, n):
-            sound &= places[group, e - 1] < places[group, e]
-    return sound
+        word = word & quads | (word >> four & quads) << np.uint64(32)
+        word = word & pairs | (word >> two & pairs) << np.uint64(16)
+        words[block] = word & single | (word >> one & single) << np.uint64(8)
 
 
 @compiled
