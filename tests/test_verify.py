@@ -191,6 +191,15 @@ def test_the_command(tmp_path):
     assert len(data["checks"]) == 15
 
 
+def test_who_looks_on_is_told_of_the_compilation(tmp_path, monkeypatch):
+    record(tmp_path)
+    for pending in (True, False):
+        monkeypatch.setattr("codesign.nm.jit_kernels.compilation_pending", lambda pending=pending: pending)
+        told = run("verify", "--trace", tmp_path / "trace", on_terminal=True).err
+        assert ("compiling kernels (once; kept on disk)" in told) is pending
+        assert run("verify", "--trace", tmp_path / "trace", "--json", on_terminal=True).err == ""
+
+
 def test_a_broken_bound_ends_with_status_1(tmp_path, monkeypatch):
     from safetensors import safe_open
     from safetensors.numpy import load_file, save_file

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from codesign.cli.options import arch_option
 from codesign.cli.progress import steps_bar
 from codesign.cli.train_options import machine_options, network_options, training_options
+
+if TYPE_CHECKING:
+    from hw_models.arch import Arch
 
 
 @click.command("compare-methods")
@@ -33,7 +36,7 @@ from codesign.cli.train_options import machine_options, network_options, trainin
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one machine-readable object and nothing else.")
 def command(
-    methods: str, ratios: str, seeds: int, arch: str, jobs: int, out: Path, as_json: bool, **given: Any
+    methods: str, ratios: str, seeds: int, arch: Arch, jobs: int, out: Path, as_json: bool, **given: Any
 ) -> None:
     """Train a network dense and with several methods over several seeds, and compare what comes out.
 
@@ -45,14 +48,12 @@ def command(
     from codesign.output_files import ensure_writable, write_files
     from codesign.report.comparison_table import comparison_csv, comparison_json, print_comparison
     from codesign.train.config import TrainConfig
-    from hw_models.arch import load_arch
 
     ensure_writable(out)
-    machine = load_arch(arch)
     variants = variants_of(methods.split(","), [NM.parse(ratio) for ratio in ratios.split(",")])
     base = TrainConfig(**{name: value for name, value in given.items() if value is not None})
     with steps_bar(f"training {base.model}", quiet=as_json) as on_run:
-        comparisons = compare_methods(machine, base, variants, range(seeds), out, jobs=jobs, on_run=on_run)
+        comparisons = compare_methods(arch, base, variants, range(seeds), out, jobs=jobs, on_run=on_run)
     files = {
         "comparison.json": comparison_json(comparisons) + "\n",
         "comparison.csv": comparison_csv(comparisons),

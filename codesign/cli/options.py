@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 
@@ -39,7 +40,7 @@ def setup_options(command: Command) -> Command:
     return arch_option(workload_options(hardware_options(command)))
 
 
-def resolve(*, arch: str, dataflow: str, trace: Path | None, **chosen: Any) -> Setup:
+def resolve(*, arch: Arch, dataflow: str, trace: Path | None, **chosen: Any) -> Setup:
     """Turn the values of `setup_options` into a setup. Raises SpecError."""
     switched_off = {name for name in SWITCHES if chosen.pop(f"no_{name}")}
     machine = resolve_arch(arch, dataflow, switched_off)
@@ -84,10 +85,42 @@ def _refuse(options: Mapping[str, Any], beside: str) -> None:
 
 
 def arch_option(command: Command) -> Command:
-    """`--arch`."""
-    return click.option(
+    """`--arch` and `--overlay`; the command is called with the architecture that they make."""
+
+    @click.option(
         "--arch", default="sat.yaml", show_default=True, help="Architecture: a YAML file or a packaged name."
-    )(command)
+    )
+    @click.option(
+        "--overlay",
+        type=click.Path(path_type=Path),
+        help="YAML file of parameters that replace those of the architecture, such as `array.rows: 64`.",
+    )
+    @wraps(command)
+    def with_arch(*, arch: str, overlay: Path | None, **others: Any) -> Any:
+        return command(arch=_load_arch(arch, overlay), **others)
+
+    return cast(Command, with_arch)
+
+
+def _load_arch(arch: str, overlay: Path | None) -> Arch:
+    """The architecture of a file or name, the parameters of an overlay file in place of its own. Raises SpecError."""
+    from codesign.errors import SpecError
+    from codesign.spec_errors import got
+    from codesign.strict_yaml import load
+    from hw_models.arch import load_arch
+
+    loaded = load_arch(arch)
+    if overlay is None:
+        return loaded
+    document = load(overlay)
+    if not isinstance(document.data, dict):
+        raise SpecError(
+            f"{document.name}: got {got(document.data)}, expected keys of an architecture such as array.rows: 64"
+        )
+    try:
+        return loaded.with_overrides(document.data)
+    except SpecError as error:
+        raise SpecError(f"{document.name}: {error}") from None
 
 
 def workload_options(command: Command) -> Command:
@@ -143,21 +176,19 @@ def hardware_options(command: Command) -> Command:
     return command
 
 
-def resolve_arch(arch: str, dataflow: str, switched_off: set[str]) -> Arch:
+def resolve_arch(arch: Arch, dataflow: str, switched_off: set[str]) -> Arch:
     """The architecture with the command line's switches applied. Raises SpecError."""
     from codesign.errors import SpecError
-    from hw_models.arch import load_arch
 
-    loaded = load_arch(arch)
     overrides: dict[str, Any] = {f"optimizations.{SWITCHES[name]}": False for name in switched_off}
     if dataflow != "auto":
-        if dataflow not in loaded.array.dataflows:
+        if dataflow not in arch.array.dataflows:
             raise SpecError(
-                f"--dataflow {dataflow}: not in array.dataflows of architecture {loaded.name!r}; "
-                f"expected one of: {', '.join(loaded.array.dataflows)}"
+                f"--dataflow {dataflow}: not in array.dataflows of architecture {arch.name!r}; "
+                f"expected one of: {', '.join(arch.array.dataflows)}"
             )
         overrides |= {"array.dataflows": [dataflow], "optimizations.fixed_dataflow": dataflow}
-    return loaded.with_overrides(overrides) if overrides else loaded
+    return arch.with_overrides(overrides) if overrides else arch
 
 
 def resolve_method(method: str | None, nm: str | None, arch: Arch) -> tuple[str, NM | None]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from codesign.cli.options import arch_option
+
+if TYPE_CHECKING:
+    from hw_models.arch import Arch
 
 
 @click.command("resources")
@@ -19,7 +24,7 @@ from codesign.cli.options import arch_option
     help="Floating-point operators: dsp or fabric (adders on DSPs or in LUTs), vitis (what Vitis HLS picks).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one machine-readable object and nothing else.")
-def command(arch: str, device_name: str, operators: str, as_json: bool) -> None:
+def command(arch: Arch, device_name: str, operators: str, as_json: bool) -> None:
     """Estimate the FPGA resources of an architecture, and whether it fits a device.
 
     Shows what each component takes, from a low to a high estimate, and what the estimate rests on.
@@ -27,11 +32,10 @@ def command(arch: str, device_name: str, operators: str, as_json: bool) -> None:
     import json
 
     from codesign.resources import estimate, fit, load_device
-    from hw_models.arch import load_arch
 
     device = load_device(device_name)
     has_uram = device.available("uram288") > 0
-    resources = estimate(load_arch(arch), operators=operators, uram=has_uram)
+    resources = estimate(arch, operators=operators, uram=has_uram)
     fitting = fit(resources, device)
     if as_json:
         data = resources.as_dict() | {

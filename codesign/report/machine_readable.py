@@ -22,8 +22,8 @@ def to_json(result: SimResult, sections: Mapping[str, Any] | None = None) -> str
     return json.dumps(result.as_dict() | more, indent=2, allow_nan=False)
 
 
-def headline_json(results: list[SimResult]) -> str:
-    """Speedups over dense training, their mean, and the published mean."""
+def headline_json(results: list[SimResult], sections: Mapping[str, Any] | None = None) -> str:
+    """Speedups over dense training, their mean, and the published mean, with those further sections."""
     speedups = {result.workload_name: result.speedup_vs_dense for result in results}
     data = {
         "nm": results[0].nm,
@@ -32,7 +32,7 @@ def headline_json(results: list[SimResult]) -> str:
         "published_mean_speedup": PUBLISHED_SPEEDUP,
         "published_nm": str(PUBLISHED_NM),
     }
-    return json.dumps(data, indent=2, allow_nan=False)
+    return json.dumps(data | dict(sections or {}), indent=2, allow_nan=False)
 
 
 def layers_csv(result: SimResult) -> str:
