@@ -60,8 +60,8 @@ ZYNQ_BUFFERS = {
 }
 U280_BUFFERS = {
     "activation": (128, 0),
-    "weight": (128, 0),
-    "output": (256, 0),
+    "weight": (64, 0),
+    "output": (128, 0),
     "vector": (0, 256),
     "update": (0, 512),
 }
@@ -434,4 +434,6 @@ def test_sat_fits_its_card_but_perhaps_not_its_practical_limits() -> None:
     assert (fitting.fits, fitting.closes) == (Verdict.YES, Verdict.PERHAPS)
     assert (fitting.fullest, fitting.binding, fitting.slrs) == ("lut", "ff", 3)
     assert fit(estimate(SAT, operators="fabric"), card).fits is Verdict.PERHAPS
-    assert fit(estimate(load_arch("sat-u280")), load_device("u280")).fits is Verdict.NO
+    u280, hbm_card = load_arch("sat-u280"), load_device("u280")
+    assert fit(estimate(u280), hbm_card).fits is Verdict.YES
+    assert fit(estimate(u280.with_overrides({"array.cols": 64})), hbm_card).fits is Verdict.NO

@@ -1,6 +1,7 @@
 """`codesign resources`."""
 
 import json
+from pathlib import Path
 
 import pytest
 from command_line import run, succeed
@@ -54,8 +55,9 @@ def test_operators_are_a_choice() -> None:
     assert data["total"]["dsp"] == [1024 + 2 * 3 * 32 * 2] * 2  # a multiplier a PE, three of 2 DSPs a lane
 
 
-def test_more_than_there_is() -> None:
-    out = succeed("resources", "--arch", "sat-u280", "--device", "u280")
+def test_more_than_there_is(tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_text("array.cols: 64\n")
+    out = succeed("resources", "--arch", "sat-u280", "--overlay", tmp_path / "wide.yaml", "--device", "u280")
     assert "Fits: no" in out
     assert "takes more SLRs than there are" in out
 
