@@ -68,12 +68,15 @@ VENDOR_WALLS = {
     "distributed": ("codesign/sweep/*.py",),
     "google": ("workloads/importers/onnx*.py",),  # protobuf, which onnx brings
     "hls4ml": ("hls/hls4ml_bridge.py",),
+    "jinja2": ("codesign/report/html/*.py",),
+    "kaleido": ("codesign/report/html/*.py",),
     "llvmlite": ("*kernels*.py",),
+    "markupsafe": ("codesign/report/html/*.py",),  # which jinja2 brings
     "numba": ("*kernels*.py",),
     "numpy": ("*.py",),
     "onnx": ("workloads/importers/onnx*.py",),
     "optuna": ("codesign/sweep/*.py",),
-    "plotly": ("codesign/report/*.py",),
+    "plotly": ("codesign/report/html/*.py",),
     "PIL": ("codesign/train/data_folder.py",),
     "pydantic": ("*.py",),
     "pydantic_core": ("*.py",),
@@ -93,7 +96,9 @@ VENDOR_WALLS = {
     "yaml": ("codesign/strict_yaml.py",),
 }
 
-HEAVY = {"torch", "torchvision", "transformers", "numba", "hls4ml", "onnx", "plotly"}
+HEAVY = {"torch", "torchvision", "transformers", "numba", "hls4ml", "onnx"} | {
+    "dask", "distributed", "jinja2", "kaleido", "optuna", "plotly", "pyarrow",
+}  # fmt: skip
 
 
 class Import(NamedTuple):

@@ -46,10 +46,11 @@ def test_the_line_of_an_architect():
     out = succeed(*LINE, "--out", "a")
     assert f"{GEMM}, batch 1: Pareto front of time, energy, lut" in out
     assert "4 points: 4 computed, 0 reused, 0 failed" in out
-    assert out.endswith("Written to a: points.csv, front.csv, sweep.yaml\n")
+    assert out.endswith("Written to a: points.csv, front.csv, sweep.yaml, report.html\n")
     assert sorted(path.name for path in Path("a").iterdir()) == [
         "front.csv",
         "points.csv",
+        "report.html",
         "sweep.sqlite",
         "sweep.yaml",
     ]
@@ -240,6 +241,16 @@ def test_a_package_that_is_not_there(monkeypatch, option, package, what):
     assert not Path("a").exists()
 
 
+def test_without_plotly_there_is_no_page(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("codesign.report.html")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    code, out, err = run(*LINE, "--out", "a")
+    missing = "No report.html: HTML needs the package plotly; pip install 'codesign[report]'\n"
+    assert (code, err) == (0, missing)
+    assert out.endswith("Written to a: points.csv, front.csv, sweep.yaml\n")
+
+
 def test_a_plain_sweep_loads_no_extra_package():
     program = f"""
 import sys
@@ -249,7 +260,7 @@ if __name__ == "__main__":
     try:
         main()
     finally:
-        heavy = {{"optuna", "distributed", "dask", "pyarrow", "torch", "numba", "plotly"}}
+        heavy = {{"optuna", "distributed", "dask", "pyarrow", "torch", "numba"}}
         print(sorted(heavy & sys.modules.keys()), file=sys.stderr)
 """
     Path("program.py").write_text(program)

@@ -138,6 +138,20 @@ def test_sweeps_share_points_and_keep_their_own_lists(store):
     assert store.sweeps()[wide.sha256] == wide
 
 
+def test_a_sweep_of_points_is_read_back(store):
+    listed = SweepSpec.model_validate_json('{"points": [{"workload": "gemm:64x64x64"}]}')
+    Agenda(store, listed)
+    assert store.sweeps() == {listed.sha256: listed}
+
+
+def test_a_description_that_cannot_be_read(store):
+    enter(store)
+    with store.transaction() as connection:
+        connection.execute("UPDATE sweeps SET description = '{\"archs\": 1}'")
+    with pytest.raises(SpecError, match="describes a sweep that this version cannot read; sweep again"):
+        store.sweeps()
+
+
 def test_entering_again_lists_what_the_description_means_now(store):
     enter(store)
     Agenda(store, SPEC).add(POINTS[1:])

@@ -21,6 +21,8 @@ COMMANDS = {
     "headline": "Compare the mean speedup over dense training with the published one.",
     "sweep": "Simulate many points of a design space; resumable; show the Pareto front.",
     "resources": "Estimate the FPGA resources of an architecture, and whether it fits a device.",
+    "report": "Make a self-contained HTML report of a simulation or a sweep.",
+    "compare": "Put two results side by side: what changed, and why.",
     "schema": "Print the JSON Schema of a file format, for editors.",
     "list": "List the packaged architectures, workloads and training methods.",
 }

@@ -93,5 +93,6 @@ def command(
         print_run(run)
     if out is not None:
         click.echo(
-            f"Written to {out}: result.json, layers.csv, timeline.json (open in ui.perfetto.dev), resolved.yaml"
+            f"Written to {out}: result.json, layers.csv, timeline.json (open in ui.perfetto.dev), resolved.yaml; "
+            f"`codesign report {out}` makes a page of them"
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from codesign.sweep.work import Executor
 
 STORE, POINTS, FRONT, SPEC = "sweep.sqlite", "points.csv", "front.csv", "sweep.yaml"
+REPORT = "report.html"
 
 WriteTable = Callable[..., None]
 
@@ -24,7 +25,7 @@ _FILE = click.Path(path_type=Path)
 @click.command("sweep")
 @click.argument("file", type=_FILE, required=False)
 @spec_options
-@click.option("--out", type=_FILE, help=f"Folder for {STORE}, {POINTS}, {FRONT}, {SPEC}.")
+@click.option("--out", type=_FILE, help=f"Folder for {STORE}, {POINTS}, {FRONT}, {SPEC}, {REPORT}.")
 @click.option("--store", type=_FILE, help="The store, if not in the folder; sweeps may share one.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes. [default: as many as cores]")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Compute on a Dask cluster instead.")
@@ -86,11 +87,30 @@ def command(
             write_csv(out / FRONT, view.columns, front.rows)
             write_files(out, {SPEC: dump(spec.model_dump(mode="json", exclude_defaults=True))})
         error = view.first_error() if tally.failed else None
+    written = [POINTS, FRONT, SPEC]
+    if out is not None and _write_report(path, out):
+        written.append(REPORT)
     if as_json:
         click.echo(sweep_json(tally, front, str(path)))
         return
     print_sweep(tally, front, view.parameters, error)
-    click.echo(f"Written to {out}: {POINTS}, {FRONT}, {SPEC}" if out else f"Results are in {path}")
+    click.echo(f"Written to {out}: {', '.join(written)}" if out else f"Results are in {path}")
+
+
+def _write_report(store: Path, out: Path) -> bool:
+    """Write the page; without the packages for it, say so and go on."""
+    from codesign.errors import SpecError
+    from codesign.output_files import write_files
+
+    try:
+        from codesign.report.html.page import render
+    except SpecError as missing:
+        click.echo(f"No {REPORT}: {missing}", err=True)
+        return False
+    from codesign.report.html.sweep import load_sweep_page
+
+    write_files(out, {REPORT: render(load_sweep_page(store))})
+    return True
 
 
 def _executor(workers: int | None, scheduler: str | None) -> Executor:

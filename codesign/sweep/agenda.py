@@ -27,7 +27,7 @@ class Agenda:
         with store.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO sweeps VALUES (?, ?, ?)",
-                (sweep.sha256, sweep.model_dump_json(), now()),
+                (sweep.sha256, sweep.model_dump_json(exclude_defaults=True), now()),
             )
             connection.execute("DROP TABLE IF EXISTS temp.agenda")
             connection.execute(

@@ -24,6 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from pydantic import ValidationError
+
 from codesign.errors import ExportError, SpecError
 from codesign.output_files import ensure_file_writable
 from codesign.spec_errors import printable
@@ -118,9 +120,14 @@ class Store:
             )
 
     def sweeps(self) -> dict[str, SweepSpec]:
-        """Descriptions of all sweeps by their ids, the one started last at the end."""
+        """Descriptions of all sweeps by their ids, the one started last at the end. Raises SpecError."""
         rows = self.read("SELECT id, description FROM sweeps ORDER BY created, rowid")
-        return {sweep: SweepSpec.model_validate_json(description) for sweep, description in rows}
+        try:
+            return {sweep: SweepSpec.model_validate_json(description) for sweep, description in rows}
+        except ValidationError:
+            raise SpecError(
+                f"{printable(str(self._path))}: describes a sweep that this version cannot read; sweep again"
+            ) from None
 
     def counts(self, sweep: str) -> Counts:
         """How far a sweep is."""

@@ -1,0 +1,125 @@
+"""A training run, and the ladder of optimizations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from codesign.ablation import Rung
+from codesign.report.html.page import Chart, Column, Item, Section, Table, Tile
+from codesign.report.html.style import VARIANTS, figure, safe
+from codesign.report.saved import SavedRun
+from codesign.spec_errors import printable
+from codesign.units import cycles_to_seconds
+
+
+def run_tiles(run: SavedRun) -> list[Tile]:
+    """What the run reached, and how long it takes."""
+    tiles = [Tile("Training run", f"{run.total_s:,.1f} s", f"{run.speedup_vs_dense:.3f}x dense training")]
+    if run.validation_accuracy is not None:
+        tiles.append(
+            Tile("Accuracy", f"{run.validation_accuracy:.2%}", f"validation, after {run.steps:,} steps")
+        )
+    return tiles
+
+
+def run_section(run: SavedRun, clock_hz: int) -> Section:
+    """Phases over the steps of the run."""
+    reached = [
+        f"{name} {value:{form}}"
+        for name, value, form in (
+            ("training loss", run.train_loss, ".4f"),
+            ("validation loss", run.validation_loss, ".4f"),
+            ("validation accuracy", run.validation_accuracy, ".2%"),
+        )
+        if value is not None
+    ]
+    note = (
+        f"{printable(run.model)} on {printable(run.data)}, seed {run.seed}, {printable(run.dtype)}: "
+        f"{run.steps:,} of {run.planned_steps:,} steps. Reached: {', '.join(reached) or 'not evaluated yet'}. "
+        "Iterations only, without evaluation and host."
+    )
+    columns = [
+        Column("first step", ",d"),
+        Column("steps", ",d"),
+        Column("N:M"),
+        Column("cycles/iteration", ",d"),
+        Column("ms/iteration", ",.3f"),
+        Column("vs dense", ".3f"),
+    ]
+    rows = [
+        [
+            phase.first_step,
+            phase.steps,
+            printable(phase.nm),
+            phase.iteration_cycles,
+            1e3 * cycles_to_seconds(phase.iteration_cycles, clock_hz),
+            phase.speedup_vs_dense,
+        ]
+        for phase in run.phases
+    ]
+    return Section("run", "Training run", [_phases(run, clock_hz), Table("Phases", columns, rows)], note=note)
+
+
+def _phases(run: SavedRun, clock_hz: int) -> Chart:
+    """A bar for each phase, as wide as it has steps."""
+    bars = go.Bar(
+        x=[phase.first_step + phase.steps / 2 for phase in run.phases],
+        width=[phase.steps for phase in run.phases],
+        y=[1e3 * cycles_to_seconds(phase.iteration_cycles, clock_hz) for phase in run.phases],
+        text=[safe(phase.nm) for phase in run.phases],
+        marker={"color": VARIANTS[0], "line": {"color": "#ffffff", "width": 1}},
+        hovertemplate="%{text}: %{y:,.3f} ms an iteration<extra></extra>",
+        showlegend=False,
+    )
+    chart = figure(
+        bars,
+        height=280,
+        xaxis={"title": {"text": "optimizer step"}, "range": [0, run.steps]},
+        yaxis={"title": {"text": "time of an iteration, ms"}},
+    )
+    note = "Each bar is as wide as it has steps, so that its area is its share of the run's time."
+    return Chart("phases", "Phases of the run", chart, note)
+
+
+def ablation_section(rungs: Sequence[Rung], clock_hz: int) -> Section:
+    """What each optimization is worth."""
+    columns = [
+        Column("switched on"),
+        Column("cycles", ",d"),
+        Column("vs all off", ".3f"),
+        Column("this one off, all others on", ".3f", "times as many cycles as with all on"),
+    ]
+    first, full = rungs[0].total_cycles, rungs[-1].total_cycles
+    rows = [
+        [
+            printable(rung.label),
+            rung.total_cycles,
+            first / rung.total_cycles,
+            None if rung.without_cycles is None else rung.without_cycles / full,
+        ]
+        for rung in rungs
+    ]
+    bars = go.Bar(
+        y=[safe(rung.label) for rung in rungs],
+        x=[1e3 * cycles_to_seconds(rung.total_cycles, clock_hz) for rung in rungs],
+        orientation="h",
+        marker={"color": VARIANTS[0]},
+        hovertemplate="%{y}: %{x:,.2f} ms<extra></extra>",
+    )
+    chart = figure(
+        bars,
+        height=60 + 45 * len(rungs),
+        xaxis={"title": {"text": "time of an iteration, ms"}},
+        yaxis={"type": "category", "autorange": "reversed"},
+    )
+    items: list[Item] = [
+        Chart("ablation", "Optimizations switched on one after the other", chart),
+        Table("Optimizations", columns, rows),
+    ]
+    note = (
+        "Each bar has one more optimization on than the one above; vs all off: the speedup so far. The last column "
+        "is how many times as long an iteration takes without this one alone."
+    )
+    return Section("ablation", "Optimizations", items, note=note)
