@@ -23,7 +23,7 @@ from codesign.compute.formats import Float32
 from codesign.compute.order import Walk
 from codesign.compute.terms import Terms
 from codesign.compute.threads import in_parallel, thread_count
-from codesign.compute.vector_kernels import Vectors
+from codesign.compute.vector_kernels import BYTES, INT32, PREFETCH, Vectors
 from codesign.nm.jit_kernels import CHUNK, compiled, copy_chunk
 
 _VECTOR = 16  # sums in one register of 512 bits
@@ -32,6 +32,9 @@ _PANEL_ROWS = 128  # with 64 lanes of 4 bytes, as much as a first cache of 32 Ki
 _STRIPE = 4 * _LANES  # i that are copied together, since memory is fast in long stretches
 _COLUMNS = 512  # most j that are summed with one stripe
 _LINE_BYTES = 64
+_ROWS_AHEAD = (
+    8  # of A that are fetched before they are copied; the processor does not foresee such long steps
+)
 _TOGETHER = 16  # columns of B that are read side by side when the terms are listed
 _GRAIN = 1 << 20  # multiplications; some 50 microseconds
 
@@ -206,6 +209,22 @@ def _product(  # type: ignore[no-untyped-def]
                 _add_sums(sums, columns, block_y)
 
 
+def _emit_prefetch(_, memory, place):  # type: ignore[no-untyped-def]
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        item = Vectors(context, builder, signature, arguments, 1).pointer(0, arguments[1])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [BYTES], PREFETCH)
+        builder.call(
+            prefetch, [builder.bitcast(item, BYTES), *map(INT32, (0, 3, 1))]
+        )  # to read data, to stay
+        return context.get_dummy_value()
+
+    return types.void(memory, types.intp), emit
+
+
+_prefetch: Any = intrinsic(_emit_prefetch)
+"""Have the cache line of an item fetched in the background, wherever it is: the place need not exist."""
+
+
 @compiled
 def _fill(memory, row, lane, panels):  # type: ignore[no-untyped-def]
     """Copy A into one panel after the other, stretch by stretch of neighbouring addresses."""
@@ -220,8 +239,10 @@ def _fill(memory, row, lane, panels):  # type: ignore[no-untyped-def]
         for stretch in range(stretches):
             start, end = starts[stretch], starts[stretch + 1]
             source = row[k] + lane[start] - start
+            later = row[min(k + _ROWS_AHEAD, len(row) - 1)] + lane[start] - start
             target = (start // _LANES * len(row) + k) * _LANES - start // _LANES * _LANES
             for i in range(start, end - CHUNK + 1, CHUNK):
+                _prefetch(memory, later + i)
                 copy_chunk(memory, source + i, panels, target + i)
             for i in range(end - (end - start) % CHUNK, end):
                 panels[target + i] = memory[source + i]

@@ -14,7 +14,10 @@ from typing import Any
 from numba.core import cgutils
 
 ir: Any = cgutils.ir  # type: ignore[attr-defined]  # numba's LLVM layer, llvmlite
-_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
+INT32, _INT64 = ir.IntType(32), ir.IntType(64)
+BYTES = ir.IntType(8).as_pointer()
+PREFETCH = ir.FunctionType(ir.VoidType(), [BYTES, INT32, INT32, INT32])
+"""Type of LLVM's prefetch: address, write or read, locality 0 to 3, instruction or data."""
 
 
 class Vectors:
@@ -54,8 +57,8 @@ class Vectors:
 
     def splat(self, value: Any) -> Any:
         """The same value in all items."""
-        first = self.builder.insert_element(self.type(ir.Undefined), value, _INT32(0))
-        everywhere = ir.VectorType(_INT32, self.width)([0] * self.width)
+        first = self.builder.insert_element(self.type(ir.Undefined), value, INT32(0))
+        everywhere = ir.VectorType(INT32, self.width)([0] * self.width)
         return self.builder.shuffle_vector(first, self.type(ir.Undefined), everywhere)
 
     def variable(self, value: Any) -> Any:
