@@ -40,7 +40,8 @@ def test_compilation_is_pending_once(tmp_path):
 @pytest.mark.parametrize(
     ("size", "grain", "unit", "expected"),
     [
-        (10, 1, 1, [(0, 2), (2, 5), (5, 7), (7, 10)]),
+        (32, 1, 1, [(0, 4), (4, 8), (8, 12), (12, 16), (16, 20), (20, 24), (24, 28), (28, 32)]),
+        (10, 3, 1, [(0, 3), (3, 6), (6, 10)]),
         (10, 1, 8, [(0, 8), (8, 10)]),
         (10, 6, 1, [(0, 10)]),
         (3, 0, 1, [(0, 1), (1, 2), (2, 3)]),
@@ -49,9 +50,16 @@ def test_compilation_is_pending_once(tmp_path):
 )
 def test_work_is_divided(size, grain, unit, expected):
     parts = []
-    with use_threads(4):
+    with use_threads(2):
         in_parallel(lambda begin, end: parts.append((begin, end)), size, grain, unit)
     assert sorted(parts) == expected
+
+
+def test_one_thread_gets_all_at_once():
+    parts = []
+    with use_threads(1):
+        in_parallel(lambda begin, end: parts.append((begin, end)), 1000, 1)
+    assert parts == [(0, 1000)]
 
 
 def test_parts_run_at_the_same_time():

@@ -36,7 +36,7 @@ _ROWS_AHEAD = (
     8  # of A that are fetched before they are copied; the processor does not foresee such long steps
 )
 _TOGETHER = 16  # columns of B that are read side by side when the terms are listed
-_GRAIN = 1 << 20  # multiplications; some 50 microseconds
+_GRAIN = 1 << 21  # multiplications; some 100 microseconds
 
 
 class View(NamedTuple):

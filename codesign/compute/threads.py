@@ -12,6 +12,8 @@ from itertools import pairwise
 
 from codesign.nm.jit_kernels import DEFAULT_THREADS
 
+_PARTS = 4  # for each thread
+
 _threads: ContextVar[int] = ContextVar("threads", default=DEFAULT_THREADS)
 
 
@@ -39,21 +41,25 @@ def thread_count() -> int:
 
 
 def in_parallel(work: Callable[[int, int], object], size: int, grain: int, unit: int = 1) -> None:
-    """Call `work(begin, end)` for parts of 0 to `size`, one a thread; `begin` is a multiple of `unit`.
+    """Call `work(begin, end)` for parts of 0 to `size`; `begin` is a multiple of `unit`.
 
-    Parts hold `grain` items or more: what takes less long than waking a thread is not divided. `work` must not divide
-    its part again.
+    Parts hold `grain` items or more: what takes less long than waking a thread is not divided. Every thread takes the
+    next part when it has done its last, so that a slow core delays little. `work` must not divide its part again.
     """
-    units = -(-size // unit)
-    parts = max(1, min(thread_count(), size // max(1, grain), units))
+    units, most = -(-size // unit), _threads.get()
+    parts = max(1, min(most * _PARTS if most > 1 else 1, size // max(1, grain), units))
     edges = [min(size, units * part // parts * unit) for part in range(parts + 1)]
-    if parts == 1:
-        work(0, size)
-        return
-    rest = [_helpers(parts - 1).submit(work, begin, end) for begin, end in pairwise(edges[1:])]
+    spans = iter(list(pairwise(edges)))  # taking the next of a list cannot be interrupted
+
+    def take() -> None:
+        for begin, end in spans:
+            work(begin, end)
+
+    count = min(most, parts) - 1
+    helpers = [_helpers(count).submit(take) for _ in range(count)]
     try:
-        work(0, edges[1])
+        take()
     finally:
-        wait(rest)  # they use the caller's arrays
-    for part in rest:
-        part.result()
+        wait(helpers)  # they use the caller's arrays
+    for helper in helpers:
+        helper.result()
