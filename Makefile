@@ -42,5 +42,5 @@ clean: ## Remove the virtual environment and everything that was built.
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[onnx,train,hf,report,sweep,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[onnx,train,hf,hls,report,sweep,dev]'
 	touch $@

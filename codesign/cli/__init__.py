@@ -23,6 +23,8 @@ COMMANDS = {
     "resources": "Estimate the FPGA resources of an architecture, and whether it fits a device.",
     "report": "Make a self-contained HTML report of a simulation or a sweep.",
     "compare": "Put two results side by side: what changed, and why.",
+    "hls-report": "Compare synthesis reports of Vitis HLS with the models; write an overlay.",
+    "hls4ml": "Export a trained sparse network as an hls4ml project, for inference.",
     "schema": "Print the JSON Schema of a file format, for editors.",
     "list": "List the packaged architectures, workloads and training methods.",
 }
