@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "Put two results side by side: what changed, and why.",
     "hls-report": "Compare synthesis reports of Vitis HLS with the models; write an overlay.",
     "hls4ml": "Export a trained sparse network as an hls4ml project, for inference.",
+    "validate": "Compare the simulator with others: SCALE-Sim, ZigZag, RTL, bounds, measurements.",
     "schema": "Print the JSON Schema of a file format, for editors.",
     "list": "List the packaged architectures, workloads and training methods.",
 }
