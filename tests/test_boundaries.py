@@ -50,6 +50,7 @@ FLOORS = {
         "codesign.headline",
         "codesign.resources",
         "codesign.result",
+        "codesign.sensitivity",
         "codesign.simulate",
         "codesign.simulate_run",
         "codesign.verify",

@@ -9,8 +9,9 @@ import pytest
 
 from codesign.nm.format import NM
 from codesign.result import SimResult
+from codesign.sensitivity import ASSUMED
 from codesign.simulate import simulate
-from codesign.validate import physics, sensitivity
+from codesign.validate import physics
 from codesign.validate.row import beside
 from codesign.validate.tornado import tornado
 from hw_models import arch as arch_module
@@ -53,11 +54,7 @@ def test_every_assumed_constant_is_varied() -> None:
             section = found[1]
         if found := re.match(r"  (\w+): .*# assumed", line):
             assumed.append(f"{section}.{found[1]}")
-    assert list(sensitivity.ASSUMED) == assumed
-    for name, (half, double) in sensitivity.ASSUMED.items():
-        section, key = name.split(".")
-        nominal = getattr(getattr(SAT, section), key)
-        assert (half, double) == (nominal / 2, 1 if name == "dram.efficiency" else 2 * nominal)
+    assert list(ASSUMED) == assumed
 
 
 def test_a_tornado_has_the_largest_swing_on_top() -> None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "resources": "Estimate the FPGA resources of an architecture, and whether it fits a device.",
     "report": "Make a self-contained HTML report of a simulation or a sweep.",
     "compare": "Put two results side by side: what changed, and why.",
+    "export": "Write the accelerator as a Vitis HLS project with golden data, and simulate it in C.",
     "hls-report": "Compare synthesis reports of Vitis HLS with the models; write an overlay.",
     "hls4ml": "Export a trained sparse network as an hls4ml project, for inference.",
     "validate": "Compare the simulator with others: SCALE-Sim, ZigZag, RTL, bounds, measurements.",

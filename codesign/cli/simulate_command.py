@@ -19,6 +19,11 @@ from codesign.cli.progress import steps_bar
     "--ablation", is_flag=True, help="Switch the optimizations on one by one and show what each is worth."
 )
 @click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="Halve and double each assumed constant and show how the speedup moves.",
+)
+@click.option(
     "--full", is_flag=True, help="Step through every event instead of skipping steady states (slower)."
 )
 @click.option(
@@ -37,6 +42,7 @@ from codesign.cli.progress import steps_bar
 def command(
     layers: bool,
     ablation: bool,
+    sensitivity: bool,
     full: bool,
     energy: str | None,
     out: Path | None,
@@ -58,6 +64,7 @@ def command(
     from codesign.ablation import ladder
     from codesign.energy.estimate import energy_of
     from codesign.energy.sources import load_energy_table
+    from codesign.sensitivity import sensitivity as swings_of
     from codesign.simulate import simulate_trace
     from codesign.simulate_run import simulate_run
 
@@ -67,9 +74,11 @@ def command(
         run = simulate_run(setup.arch, setup.iteration, setup.run, **how) if setup.run else None
         result = run.main if run else simulate_trace(setup.arch, setup.iteration, **how)
         rungs = ladder(setup.arch, setup.iteration, **how) if ablation else []
+        swings = swings_of(setup.arch, setup.iteration, **how) if sensitivity else []
     spent = energy_of(result, table) if table else None
     sections = {
         "ablation": [asdict(rung) for rung in rungs],
+        "sensitivity": [asdict(swing) for swing in swings],
         "run": run.as_dict() if run else None,
         "energy": spent.as_dict() if spent else None,
     }
@@ -82,13 +91,15 @@ def command(
         return
 
     from codesign.report.energy_table import print_energy
-    from codesign.report.tables import print_ablation, print_result, print_run
+    from codesign.report.tables import print_ablation, print_result, print_run, print_sensitivity
 
     print_result(result, setup.arch, layers=layers)
     if spent:
         print_energy(spent)
     if rungs:
         print_ablation(rungs)
+    if swings:
+        print_sensitivity(swings, result)
     if run:
         print_run(run)
     if out is not None:

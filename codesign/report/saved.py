@@ -17,6 +17,7 @@ from codesign.errors import SpecError
 from codesign.input_files import read_file
 from codesign.report.machine_readable import UNIT_LANES
 from codesign.result import STAGES, STALL_CAUSES, OpResult, Share, SimResult
+from codesign.sensitivity import Swing
 from codesign.spec_errors import printable, shorten
 from codesign.strict_yaml import Document, load, validate
 from hw_models.arch import Arch
@@ -159,6 +160,7 @@ class SavedResult(Spec):
     layers: tuple[SavedLayer, ...]
     ops: tuple[OpResult, ...]
     ablation: tuple[Rung, ...] = ()
+    sensitivity: tuple[Swing, ...] = ()
     run: SavedRun | None = None
     energy: SavedEnergy | None = None
 

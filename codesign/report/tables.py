@@ -15,6 +15,7 @@ from codesign.spec_errors import printable
 
 if TYPE_CHECKING:
     from codesign.ablation import Rung
+    from codesign.sensitivity import Swing
     from codesign.simulate_run import RunResult
     from hw_models.arch import Arch
     from hw_models.program import Program
@@ -55,6 +56,26 @@ def print_ablation(rungs: list[Rung]) -> None:
             without,
         )
         above = rung.total_cycles
+    console().print(table)
+
+
+def print_sensitivity(swings: list[Swing], result: SimResult) -> None:
+    """Speedup with each assumed constant at half and at double, what moves it most first."""
+    table = Table(
+        title=f"Speedup over dense, {result.speedup_vs_dense:.3f}x, with one assumed constant changed",
+        title_justify="left",
+    )
+    table.add_column("constant")
+    for title in ("half", "speedup", "double", "speedup"):
+        table.add_column(title, justify="right")
+    for swing in sorted(swings, key=lambda swing: -abs(swing.high_speedup - swing.low_speedup)):
+        table.add_row(
+            swing.constant,
+            f"{swing.low:g}",
+            f"{swing.low_speedup:.3f}x",
+            f"{swing.high:g}",
+            f"{swing.high_speedup:.3f}x",
+        )
     console().print(table)
 
 

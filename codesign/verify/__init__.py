@@ -27,7 +27,7 @@ from workloads.recording import Recording
 from workloads.run_trace import RunTrace
 from workloads.trace import Trace
 
-__all__ = ["Check", "loss_scale", "verify"]
+__all__ = ["Check", "loss_scale", "recorded_iteration", "verify"]
 
 
 def verify(
@@ -38,7 +38,7 @@ def verify(
     Raises TraceError if trace and recording do not belong together.
     """
     fmt = Format.BF16 if recording.header.dtype == "bfloat16" else Format.FP16
-    orders = ScheduledOrders.of(arch, _iteration(arch, trace, recording.header.step))
+    orders = ScheduledOrders.of(arch, recorded_iteration(arch, trace, recording.header.step))
     scale = loss_scale(recording, fmt)
     for number, (name, tensors) in enumerate(recording.layers.items(), start=1):
         layer = LayerProducts(
@@ -64,8 +64,8 @@ def loss_scale(recording: Recording, fmt: Format) -> float:
     return 2.0 ** (ceil(log2(fmt.overflow)) - 1 - ceil(log2(largest))) if largest > 0 else 1.0
 
 
-def _iteration(arch: Arch, trace: RunTrace, step: int) -> Trace:
-    """The iteration of the phase that contains a step, its operands marked."""
+def recorded_iteration(arch: Arch, trace: RunTrace, step: int) -> Trace:
+    """The iteration of the phase that contains a step, its operands marked. Raises TraceError if there is none."""
     if trace.run is None:
         raise TraceError("the trace is not of a training run; expected one that `codesign train` recorded")
     for phase in trace.run.phases:

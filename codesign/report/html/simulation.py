@@ -11,7 +11,7 @@ from codesign.report.html.energy import energy_section, energy_tiles
 from codesign.report.html.page import Column, Listing, Page, Section, Table, Tile
 from codesign.report.html.resources import device_tile, resource_section
 from codesign.report.html.roofline import points, roofline_chart
-from codesign.report.html.training import ablation_section, run_section, run_tiles
+from codesign.report.html.training import ablation_section, run_section, run_tiles, sensitivity_section
 from codesign.report.parts import CAUSES, cycles_by_cause
 from codesign.report.saved import SavedResult, energies
 from codesign.resources import Device, Fit, Resources
@@ -94,6 +94,8 @@ def _time_sections(saved: SavedResult, result: SimResult, arch: Arch) -> Iterato
 def _last_sections(saved: SavedResult, result: SimResult, arch: Arch) -> Iterator[Section]:
     if saved.ablation:
         yield ablation_section(saved.ablation, saved.clock_hz)
+    if saved.sensitivity and saved.speedup_vs_dense:
+        yield sensitivity_section(saved.sensitivity, saved.speedup_vs_dense)
     if saved.run:
         yield run_section(saved.run, saved.clock_hz)
     yield Section("table", "All layers", [_layer_table(saved, result)])

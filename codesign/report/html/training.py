@@ -1,4 +1,4 @@
-"""A training run, and the ladder of optimizations."""
+"""A training run, the ladder of optimizations, and how far assumed constants matter."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from codesign.ablation import Rung
 from codesign.report.html.page import Chart, Column, Item, Section, Table, Tile
 from codesign.report.html.style import VARIANTS, figure, safe
 from codesign.report.saved import SavedRun
+from codesign.sensitivity import Swing
 from codesign.spec_errors import printable
 from codesign.units import cycles_to_seconds
+
+_LABEL_SHARE = 0.2
+"""Room beside the longest bars for what stands at their ends, as a share of the axis."""
 
 
 def run_tiles(run: SavedRun) -> list[Tile]:
@@ -123,3 +127,55 @@ def ablation_section(rungs: Sequence[Rung], clock_hz: int) -> Section:
         "is how many times as long an iteration takes without this one alone."
     )
     return Section("ablation", "Optimizations", items, note=note)
+
+
+def sensitivity_section(swings: Sequence[Swing], speedup: float) -> Section:
+    """A tornado chart: how far each assumed constant moves the speedup over dense, the strongest on top."""
+    ranked = sorted(swings, key=lambda swing: -abs(swing.high_speedup - swing.low_speedup))
+    bars = [
+        _swings(
+            f"at {name}",
+            [(getattr(swing, value), getattr(swing, result)) for swing in ranked],
+            ranked,
+            speedup,
+        )
+        for name, value, result in (("half", "low", "low_speedup"), ("double", "high", "high_speedup"))
+    ]
+    reached = [speedup, *(x for swing in swings for x in (swing.low_speedup, swing.high_speedup))]
+    margin = _LABEL_SHARE * (max(reached) - min(reached))
+    chart = figure(
+        *bars,
+        height=120 + 50 * len(ranked),
+        barmode="group",
+        xaxis={
+            "title": {"text": "speedup over dense training"},
+            "ticksuffix": "x",
+            "range": [min(reached) - margin, max(reached) + margin],
+        },
+        yaxis={"type": "category", "autorange": "reversed"},
+    )
+    note = (
+        "Each constant of the architecture that is assumed, at half and at double (a share at most 1), all others as "
+        f"they are. Bars start at the speedup as it is, {speedup:.3f}x."
+    )
+    return Section(
+        "sensitivity", "Sensitivity", [Chart("sensitivity", "Assumed constants", chart)], note=note
+    )
+
+
+def _swings(
+    name: str, points: Sequence[tuple[float, float]], swings: Sequence[Swing], speedup: float
+) -> go.Bar:
+    """Bars from the speedup as it is to that at a value of each constant."""
+    return go.Bar(
+        name=name,
+        y=[safe(swing.constant) for swing in swings],
+        x=[result - speedup for _, result in points],
+        base=speedup,
+        orientation="h",
+        marker={"color": VARIANTS[0 if name == "at half" else 1]},
+        text=[f"{value:g}: {result:.3f}x" for value, result in points],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y} = %{text}<extra></extra>",
+    )

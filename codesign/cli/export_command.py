@@ -1,0 +1,90 @@
+"""`codesign export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codesign.cli.options import arch_option
+from codesign.cli.progress import announce_compilation
+
+if TYPE_CHECKING:
+    from hw_models.arch import Arch
+
+DEFAULT_PLATFORM = "xilinx_u200_gen3x16_xdma_2_202110_1"
+DEFAULT_PART = "xcvu9p-fsgd2104-2L-e"
+
+
+@click.command("export")
+@arch_option
+@click.option(
+    "--set",
+    "parameters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace an architecture parameter, such as array.rows=8. Repeatable.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Trace folder of a run that was trained with --record-tensors.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the project.")
+@click.option("--platform", default=DEFAULT_PLATFORM, show_default=True, help="Vitis platform to link for.")
+@click.option("--part", default=DEFAULT_PART, show_default=True, help="FPGA part to synthesise for.")
+@click.option("--clock", type=float, help="Clock of the kernel in MHz. [default: the architecture's]")
+@click.option("--csim", is_flag=True, help="Compile the project with g++ and run its C-simulation.")
+@click.option("--force", is_flag=True, help="Replace a project that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one machine-readable object and nothing else.")
+def command(
+    arch: Arch,
+    parameters: tuple[str, ...],
+    trace: Path,
+    out: Path,
+    platform: str,
+    part: str,
+    clock: float | None,
+    csim: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a recorded training step as a Vitis project of the accelerator.
+
+    The project holds the kernels, a program of every recorded layer's FF, BP, WU, update and pruning, golden data, a
+    testbench for C-simulation, and host programs.
+    """
+    from codesign.report.export_table import export_json, print_export
+    from hls.export import Target, export
+    from hls.project_folder import check_place, check_tools, write_project
+    from workloads.recording import load_tensors
+    from workloads.run_trace import load_run_trace
+
+    check_place(out, force)
+    if csim:
+        check_tools()
+    machine = arch.with_overrides(_values(parameters)) if parameters else arch
+    target = Target(platform, part, machine.clock_hz / 1e6 if clock is None else clock)
+    announce_compilation(quiet=as_json)
+    project = export(machine, load_run_trace(trace), load_tensors(trace), target)
+    said = write_project(out, project.files, force, csim)
+    if as_json:
+        click.echo(export_json(project, out, said))
+    else:
+        print_export(project, out, said)
+
+
+def _values(parameters: tuple[str, ...]) -> dict[str, Any]:
+    """`array.rows=8` as an override. Raises SpecError."""
+    from codesign.errors import SpecError
+    from codesign.strict_yaml import loads
+
+    found: dict[str, Any] = {}
+    for text in parameters:
+        key, equals, value = text.partition("=")
+        if not equals or key in found:
+            raise SpecError(f"--set {text}: expected KEY=VALUE with each key once")
+        found[key] = loads(value, f"--set {key}").data
+    return found

@@ -1,0 +1,1 @@
+"""Programs of the exported accelerator: their format, text, memory and interpreter."""
