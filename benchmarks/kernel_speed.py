@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 import click
 import numpy as np
+from measure import fastest_of_turns
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -100,7 +100,7 @@ def machine_peaks(runs: int) -> tuple[float, float]:
     a = np.ones((PEAK_SIZE, PEAK_SIZE), np.float32)
     source = np.ones(COPY_VALUES, np.float32)
     target = np.empty_like(source)
-    seconds = take_turns({"product": lambda: a @ a, "copy": lambda: np.copyto(target, source)}, runs)
+    seconds = fastest_of_turns({"product": lambda: a @ a, "copy": lambda: np.copyto(target, source)}, runs)
     return 2 * PEAK_SIZE**3 / seconds["product"], 2 * source.nbytes / seconds["copy"]
 
 
@@ -125,7 +125,7 @@ def time_layer(layer: Layer, nm: NM, runs: int, peak_flops: float, copy_bytes_pe
     random = np.random.default_rng(0)
     w, x = (random.standard_normal(shape, np.float32) for shape in ((j, k), (k, i)))
     compact, order = pack(w, nm, axis=1), Order.ws(ROWS, nm.m)
-    seconds = take_turns(
+    seconds = fastest_of_turns(
         {
             "dense": lambda: w @ x,
             "fast": lambda: gemm(x.T, compact),
@@ -160,7 +160,7 @@ def weight_passes(nm: NM, runs: int) -> dict[str, dict[str, float]]:
         "widen from FP16": (bits, partial(widen, fmt=Format.FP16)),
     }
     seconds = {
-        name: sum(take_turns({str(n): partial(run, w) for n, w in enumerate(arrays)}, runs).values())
+        name: sum(fastest_of_turns({str(n): partial(run, w) for n, w in enumerate(arrays)}, runs).values())
         for name, (arrays, run) in passes.items()
     }
     copied = {
@@ -192,18 +192,6 @@ def as_dict(row: Row, nm: NM) -> dict[str, Any]:
         "ordered_speedup": row.dense_s / row.ordered_s,
         "roofline_share": row.roofline_share,
     }
-
-
-def take_turns(cases: dict[str, Case], runs: int) -> dict[str, float]:
-    """Fastest run of each case in seconds, after one that is not counted."""
-    seconds = {name: float("inf") for name in cases}
-    for run in range(runs + 1):
-        for name, case in cases.items():
-            start = time.perf_counter()
-            case()
-            if run:
-                seconds[name] = min(seconds[name], time.perf_counter() - start)
-    return seconds
 
 
 def show(answer: dict[str, Any]) -> None:

@@ -9,11 +9,11 @@ thread.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 
 import click
 import torch
+from measure import fastest_of_turns
 from torch import Tensor
 
 from codesign.nm.format import NM
@@ -29,7 +29,7 @@ def main(nm: str, runs: int, as_json: bool) -> None:
     """Time to mask the convolution weights of ResNet-18, as a multiple of the time to copy them."""
     torch.set_num_threads(1)
     weights = convolution_weights()
-    seconds = take_turns(cases(weights, NM.parse(nm)), runs)
+    seconds = fastest_of_turns(cases(weights, NM.parse(nm)), runs)
     copy_s = seconds["copy"]
     rows = {name: {"ms": 1e3 * s, "copies": s / copy_s} for name, s in seconds.items()}
     if as_json:
@@ -79,18 +79,6 @@ def topk_mask(w: Tensor, nm: NM) -> Tensor:
     largest = groups.topk(nm.n, dim=1, sorted=False).indices
     kept = torch.zeros_like(groups).scatter_(1, largest, 1)
     return kept.view(cout, *taps, cin).permute(0, 3, 1, 2)
-
-
-def take_turns(cases: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Fastest run of each case in seconds, after one that is not counted."""
-    seconds = {name: float("inf") for name in cases}
-    for run in range(runs + 1):
-        for name, case in cases.items():
-            start = time.perf_counter()
-            case()
-            if run:
-                seconds[name] = min(seconds[name], time.perf_counter() - start)
-    return seconds
 
 
 if __name__ == "__main__":

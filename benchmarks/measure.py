@@ -10,6 +10,7 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,6 +90,18 @@ def take_turns(cases: Mapping[str, Callable[[], Usage]], runs: int) -> dict[str,
             click.echo(f"run {turn + 1} of {runs}: {name}", err=True)
             usages[name].append(run())
     return {name: Case(name, tuple(costs)) for name, costs in usages.items()}
+
+
+def fastest_of_turns(cases: Mapping[str, Callable[[], object]], runs: int) -> dict[str, float]:
+    """Fastest run of each case in this process, elapsed seconds, after one that is not counted; they take turns."""
+    seconds = dict.fromkeys(cases, float("inf"))
+    for run in range(runs + 1):
+        for name, case in cases.items():
+            start_s = time.perf_counter()
+            case()
+            if run:
+                seconds[name] = min(seconds[name], time.perf_counter() - start_s)
+    return seconds
 
 
 def report(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -26,6 +25,9 @@ import click
 from measure import Ratio, report, run_child, take_turns
 
 from codesign.units import bits_to_bytes
+from codesign.validate.row import ToolMissingError
+from codesign.validate.scalesim_tool import CONFIG, REQUIREMENTS
+from codesign.validate.tools import python_with
 from hw_models.arch import Arch, load_arch
 from workloads.graph import Node
 from workloads.zoo.resnet import resnet
@@ -33,7 +35,6 @@ from workloads.zoo.resnet import resnet
 TITLE = "codesign against SCALE-Sim 3.0.0"
 SCALESIM, CODESIGN = "SCALE-Sim, forward pass", "codesign, training iteration"
 
-REQUIREMENTS = ("scalesim==3.0.0", "numpy<2.4")
 ARCH = "dense"
 KIB = 1 << 10
 VENV = Path(__file__).parents[1] / "build" / "scalesim-venv"
@@ -42,42 +43,6 @@ SOME_LAYERS = ("layer2.0.conv1", "layer2.0.downsample", "layer3.0.conv1")
 """A strided 3 x 3, a 1 x 1 and a deeper 3 x 3 convolution."""
 
 HEADER = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"
-
-CONFIG = """\
-[general]
-run_name = run
-
-[architecture_presets]
-ArrayHeight: {rows}
-ArrayWidth: {cols}
-IfmapSramSzkB: {activation_kib}
-FilterSramSzkB: {weight_kib}
-OfmapSramSzkB: {output_kib}
-IfmapOffset: 0
-FilterOffset: 10000000
-OfmapOffset: 20000000
-Dataflow: ws
-ReadRequestBuffer: 32
-WriteRequestBuffer: 32
-
-[layout]
-IfmapCustomLayout: False
-IfmapSRAMBankBandwidth: 100
-IfmapSRAMBankNum: 10
-IfmapSRAMBankPort: 2
-FilterCustomLayout: False
-FilterSRAMBankBandwidth: 100
-FilterSRAMBankNum: 10
-FilterSRAMBankPort: 2
-
-[sparsity]
-SparsitySupport: false
-
-[run_presets]
-InterfaceBandwidth: CALC
-UseRamulatorTrace: False
-"""
-"""Sizes from the architecture; the rest as in SCALE-Sim's example, `configs/scale.cfg`, but for the dataflow."""
 
 RUN_SCALESIM = (
     "from scalesim.scale_sim import scalesim; import sys; topology, layout, config, out = sys.argv[1:]; "
@@ -95,8 +60,8 @@ RUN_SCALESIM = (
 def main(all_layers: bool, runs: int | None, as_json: bool) -> None:
     """CPU time and peak memory of codesign against SCALE-Sim, on the same layers of ResNet-18."""
     try:
-        python = _scalesim_python()
-    except (OSError, subprocess.CalledProcessError) as error:
+        python = python_with(REQUIREMENTS, VENV)
+    except ToolMissingError as error:
         reason = f"SCALE-Sim cannot be installed in {VENV}: {error}"
         click.echo(json.dumps({"benchmark": TITLE, "skipped": reason}) if as_json else f"skipped: {reason}")
         return
@@ -135,6 +100,8 @@ def scalesim_config(arch: Arch) -> str:
     return CONFIG.format(
         rows=arch.array.rows,
         cols=arch.array.cols,
+        dataflow="ws",
+        sparse=False,
         activation_kib=arch.buffers.activation.capacity_bytes // operand_bytes // KIB,
         weight_kib=arch.buffers.weight.capacity_bytes // operand_bytes // KIB,
         output_kib=arch.buffers.output.capacity_bytes // result_bytes // KIB,
@@ -176,19 +143,6 @@ def _commands(folder: Path, layers: Sequence[Node], python: Path) -> tuple[list[
     scalesim = [str(python), "-c", RUN_SCALESIM, *(str(folder / name) for name in (*files, "scalesim"))]
     codesign = [sys.executable, "-m", "codesign", "simulate", "--arch", ARCH, "--workload", workload]
     return scalesim, [*codesign, "--batch", "1", "--json", "--out", str(folder / "codesign")]
-
-
-def _scalesim_python() -> Path:
-    """Interpreter of an environment with SCALE-Sim. Raises CalledProcessError or OSError if there can be none."""
-    python = VENV / "bin" / "python"
-    if python.exists() and not subprocess.run([python, "-c", "import scalesim.scale_sim"]).returncode:
-        return python
-    click.echo(f"installing SCALE-Sim in {VENV}", err=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True, stdout=subprocess.DEVNULL
-    )
-    return python
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from codesign.validate.row import ToolMissingError
 from hw_models.arch import load_arch
 from workloads.catalog import load
 from workloads.zoo.resnet import resnet
@@ -137,12 +138,11 @@ def test_work_done_comes_from_the_result_files(scalesim_speed, tmp_path):
     assert "4,321 cycles by codesign" in cycles[1]
 
 
-def test_without_scalesim_the_benchmark_says_so(scalesim_speed, monkeypatch, tmp_path):
-    def refuse(command, **_):
-        raise subprocess.CalledProcessError(1, command)
+def test_without_scalesim_the_benchmark_says_so(scalesim_speed, monkeypatch):
+    def refuse(*_):
+        raise ToolMissingError("no network")
 
-    monkeypatch.setattr(scalesim_speed, "VENV", tmp_path / "venv")
-    monkeypatch.setattr(scalesim_speed.subprocess, "run", refuse)
+    monkeypatch.setattr(scalesim_speed, "python_with", refuse)
     plain = CliRunner().invoke(scalesim_speed.main)
     assert (plain.exit_code, plain.stdout[:32]) == (0, "skipped: SCALE-Sim cannot be ins")
     machine_readable = CliRunner().invoke(scalesim_speed.main, ["--json"])

@@ -29,6 +29,7 @@ from codesign.resources.tables import FILE as OPERATORS
 from codesign.resources.tables import Curve, Row, tables
 from codesign.resources.usage import RESOURCES, total
 from codesign.strict_yaml import load
+from codesign.validate.resources import AUTOSA, AUTOSA_ARRAY
 from hw_models.arch import load_arch
 
 SAT = load_arch("sat")
@@ -207,7 +208,7 @@ def test_multiplexers_lie_between_the_fabrics_best_and_the_measured(
 
 @pytest.mark.parametrize(
     ("rows", "cols", "lut", "ff", "dsp"),
-    [(13, 128, 803_752, 1_325_480, 8320), (8, 224, 884_520, 1_445_020, 8960)],
+    [(*size, *used) for size, used in AUTOSA.items()],
     ids=["mm, 1664 MACs", "cnn, 1792 MACs"],
 )
 def test_arrays_of_autosa(rows: int, cols: int, lut: int, ff: int, dsp: int) -> None:
@@ -216,18 +217,7 @@ def test_arrays_of_autosa(rows: int, cols: int, lut: int, ff: int, dsp: int) -> 
     Their LUTs lie within the interval. Their flip-flops do not: 1.23 to 1.53 times the model's, since AutoSA has
     queues between elements and, for 300 MHz, registers between SLRs, which a model of the array leaves out.
     """
-    arch = SAT.with_overrides(
-        {
-            "array.rows": rows,
-            "array.cols": cols,
-            "array.sparsity": [],
-            "array.weight_registers": 1,
-            "array.dataflows": ["os"],
-            "optimizations.fixed_dataflow": "os",
-            "array.accumulator_latency_cycles": 7,
-            "precision.operand_bits": 32,
-        }
-    )
+    arch = SAT.with_overrides({"array.rows": rows, "array.cols": cols, **AUTOSA_ARRAY})
     assert arch.peak_macs_per_cycle in (1664, 1792)
     model = total(part.total for part in Stce(arch, Operators("vitis")).components())
     assert model.dsp == Range.exactly(dsp)

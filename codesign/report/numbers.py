@@ -42,3 +42,16 @@ def compact(number: float) -> str:
         if abs(number) >= size:
             return f"{number / size:,.4g}{suffix}"
     return f"{number:,.0f}"
+
+
+def reached(
+    train_loss: float | None, validation_loss: float | None, validation_accuracy: float | None
+) -> str:
+    """What a training run has reached, as far as it was evaluated."""
+    figures = (
+        ("training loss", train_loss, ".4f"),
+        ("validation loss", validation_loss, ".4f"),
+        ("validation accuracy", validation_accuracy, ".2%"),
+    )
+    known = [f"{name} {value:{form}}" for name, value, form in figures if value is not None]
+    return ", ".join(known) or "not evaluated yet"

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codesign.headline import PUBLISHED_NM, PUBLISHED_SPEEDUP, mean_speedup
+from codesign.report.numbers import reached
 from codesign.result import STALL_CAUSES, Share, SimResult
 from codesign.spec_errors import printable
 
@@ -268,18 +269,9 @@ def _summary(result: SimResult) -> str:
 
 def _run_summary(result: RunResult) -> str:
     run = result.run
-    reached = [
-        f"{name} {value:{form}}"
-        for name, value, form in (
-            ("training loss", run.train_loss, ".4f"),
-            ("validation loss", run.validation_loss, ".4f"),
-            ("validation accuracy", run.validation_accuracy, ".2%"),
-        )
-        if value is not None
-    ]
     return (
         f"Whole run: {run.steps:,} of {run.planned_steps:,} steps, {result.total_cycles:,} cycles = "
         f"{result.total_s:,.2f} s; {result.speedup_vs_dense:.3f}x dense training "
         f"({result.dense_cycles:,} cycles). Iterations only, without evaluation and host.\n"
-        f"Reached: {', '.join(reached) or 'not evaluated yet'}"
+        f"Reached: {reached(run.train_loss, run.validation_loss, run.validation_accuracy)}"
     )

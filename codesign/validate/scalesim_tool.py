@@ -25,9 +25,9 @@ run_name = run
 [architecture_presets]
 ArrayHeight: {rows}
 ArrayWidth: {cols}
-IfmapSramSzkB: 2048
-FilterSramSzkB: 2048
-OfmapSramSzkB: 2048
+IfmapSramSzkB: {activation_kib}
+FilterSramSzkB: {weight_kib}
+OfmapSramSzkB: {output_kib}
 IfmapOffset: 0
 FilterOffset: 10000000
 OfmapOffset: 20000000
@@ -55,7 +55,9 @@ RandomNumberGeneratorSeed: 40
 InterfaceBandwidth: CALC
 UseRamulatorTrace: False
 """
-"""As its example `configs/scale.cfg` but for array, dataflow, sparsity, and memory that never stalls (CALC)."""
+"""As its example `configs/scale.cfg` but for array, buffers, dataflow, sparsity; memory never stalls (CALC)."""
+
+_BUFFERS = dict.fromkeys(("activation_kib", "weight_kib", "output_kib"), 2048)
 
 _RUN = (
     "from scalesim.scale_sim import scalesim; scalesim(save_disk_space=True, verbose=False, config='scale.cfg', "
@@ -78,7 +80,7 @@ def cycles(layers: Sequence[Layer], rows: int, cols: int, dataflow: Dataflow, to
     python = python_with(REQUIREMENTS, tools / "scalesim")
     sparse = any(layer.nm != DENSE for layer in layers)
     files = {
-        "scale.cfg": CONFIG.format(rows=rows, cols=cols, dataflow=dataflow, sparse=sparse),
+        "scale.cfg": CONFIG.format(rows=rows, cols=cols, dataflow=dataflow, sparse=sparse, **_BUFFERS),
         "gemms.csv": "Layer, M, N, K, Sparsity,\n" + "".join(map(_line, layers)),
         "layout.csv": "unused\n",
     }

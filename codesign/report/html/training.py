@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from codesign.ablation import Rung
 from codesign.report.html.page import Chart, Column, Item, Section, Table, Tile
 from codesign.report.html.style import VARIANTS, figure, safe
+from codesign.report.numbers import reached
 from codesign.report.saved import SavedRun
 from codesign.sensitivity import Swing
 from codesign.spec_errors import printable
@@ -30,18 +31,10 @@ def run_tiles(run: SavedRun) -> list[Tile]:
 
 def run_section(run: SavedRun, clock_hz: int) -> Section:
     """Phases over the steps of the run."""
-    reached = [
-        f"{name} {value:{form}}"
-        for name, value, form in (
-            ("training loss", run.train_loss, ".4f"),
-            ("validation loss", run.validation_loss, ".4f"),
-            ("validation accuracy", run.validation_accuracy, ".2%"),
-        )
-        if value is not None
-    ]
     note = (
         f"{printable(run.model)} on {printable(run.data)}, seed {run.seed}, {printable(run.dtype)}: "
-        f"{run.steps:,} of {run.planned_steps:,} steps. Reached: {', '.join(reached) or 'not evaluated yet'}. "
+        f"{run.steps:,} of {run.planned_steps:,} steps. Reached: "
+        f"{reached(run.train_loss, run.validation_loss, run.validation_accuracy)}. "
         "Iterations only, without evaluation and host."
     )
     columns = [
@@ -141,8 +134,8 @@ def sensitivity_section(swings: Sequence[Swing], speedup: float) -> Section:
         )
         for name, value, result in (("half", "low", "low_speedup"), ("double", "high", "high_speedup"))
     ]
-    reached = [speedup, *(x for swing in swings for x in (swing.low_speedup, swing.high_speedup))]
-    margin = _LABEL_SHARE * (max(reached) - min(reached))
+    speedups = [speedup, *(x for swing in swings for x in (swing.low_speedup, swing.high_speedup))]
+    margin = _LABEL_SHARE * (max(speedups) - min(speedups))
     chart = figure(
         *bars,
         height=120 + 50 * len(ranked),
@@ -150,7 +143,7 @@ def sensitivity_section(swings: Sequence[Swing], speedup: float) -> Section:
         xaxis={
             "title": {"text": "speedup over dense training"},
             "ticksuffix": "x",
-            "range": [min(reached) - margin, max(reached) + margin],
+            "range": [min(speedups) - margin, max(speedups) + margin],
         },
         yaxis={"type": "category", "autorange": "reversed"},
     )
