@@ -3,7 +3,7 @@
 import numpy as np
 
 from codesign.compute.order import Order
-from hls.rtl_random import RandomGemm
+from hls.rtl_bench.stimuli import RandomGemm
 from hw_models.timing import Dataflow
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codesign.errors import SpecError
-from hls.pragma_grammar import PRAGMAS
 from hls.pragmas import check_pragmas
+from hls.pragmas.grammar import PRAGMAS
 
 IN_FUNCTION = "void f(int a[8], int n) {{\n#pragma HLS {}\n  int i = n;\n}}\n"
 IN_LOOP = (

@@ -9,10 +9,11 @@ from rtl_order import in_order
 from codesign.nm import reference
 from codesign.nm.format import NM
 from codesign.schedule.lower import schedule
-from hls import rtl_build, rtl_sim
-from hls.rtl_random import BUILDS, RandomGemm, closed_form, pack, quiet, random_gemms, wrong
-from hls.rtl_sim import Build, Job
-from hls.rtl_streams import Plan
+from hls.rtl_bench import build as rtl_build
+from hls.rtl_bench import sim as rtl_sim
+from hls.rtl_bench.sim import Build, Job
+from hls.rtl_bench.stimuli import BUILDS, RandomGemm, closed_form, pack, quiet, random_gemms, wrong
+from hls.rtl_bench.streams import Plan
 from hw_models import oracle
 from hw_models.arch import load_arch
 from hw_models.timing import ArrayParams, Dataflow, FillPolicy

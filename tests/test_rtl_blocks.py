@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from codesign.nm.format import NM
-from hls import rtl_blocks, rtl_build, rtl_checks
-from hls.rtl_checks import CHECKS, Run
+from hls.rtl_bench import blocks as rtl_blocks
+from hls.rtl_bench import build as rtl_build
+from hls.rtl_bench import checks as rtl_checks
+from hls.rtl_bench.checks import CHECKS, Run
 
 pytestmark = pytest.mark.skipif(not rtl_build.available(), reason="needs verilator, g++ and make")
 

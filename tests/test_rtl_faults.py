@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from rtl_order import in_order
 
-from hls import rtl_build, rtl_faults
+from hls.rtl_bench import build as rtl_build
+from hls.rtl_bench import faults as rtl_faults
 
 pytestmark = [
     pytest.mark.slow,

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from hls import rtl_resources
-from hls.rtl_build import RTL
+from hls.rtl_bench import synthesis as rtl_resources
+from hls.rtl_bench.build import RTL
 
 TABLE = list(csv.DictReader((RTL / "resources.csv").read_text().splitlines()))
 

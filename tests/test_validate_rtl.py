@@ -8,9 +8,11 @@ from rtl_order import in_order
 
 from codesign.validate import rtl
 from codesign.validate.row import ToolMissingError, Verdict
-from hls import rtl_build, rtl_faults, rtl_sim
-from hls.rtl_random import BUILDS, closed_form, quiet, random_gemms
-from hls.rtl_sim import Build, Outcome
+from hls.rtl_bench import build as rtl_build
+from hls.rtl_bench import faults as rtl_faults
+from hls.rtl_bench import sim as rtl_sim
+from hls.rtl_bench.sim import Build, Outcome
+from hls.rtl_bench.stimuli import BUILDS, closed_form, quiet, random_gemms
 
 BUILD = BUILDS[0]
 

@@ -11,13 +11,13 @@ from typing import Any
 from codesign.resources import Usage, estimate
 from codesign.resources.usage import total
 from codesign.validate.row import Comparison, Row, Span, ToolMissingError, estimated
-from hls.rtl_build import RTL
+from hls.rtl_bench.build import RTL
 from hw_models.arch import load_arch
 
 TEXT = """\
-`python -m hls.rtl_resources` has Yosys map every block of the RTL to UltraScale+ (`synth_xilinx -family xcup`) and
-writes `hls/rtl/resources.csv`, with command and version. Beside it stands what `codesign/resources` says about the
-same block of `sat.yaml`, an interval, with operators in the fabric, as the RTL has them.
+`python -m hls.rtl_bench.synthesis` has Yosys map every block of the RTL to UltraScale+ (`synth_xilinx -family
+xcup`) and writes `hls/rtl/resources.csv`, with command and version. Beside it stands what `codesign/resources` says
+about the same block of `sat.yaml`, an interval, with operators in the fabric, as the RTL has them.
 
 LUTs of Yosys are an upper value: it packs loosely and retimes nothing. Flip-flops are what it leaves outside of
 shift registers; the RTL puts all pipeline registers behind an operator and leaves it to synthesis to move them in,
@@ -122,7 +122,7 @@ def _measured() -> Mapping[tuple[str, str], dict[str, str]]:
     """Rows of the table by block and parameters."""
     path = RTL / "resources.csv"
     if not path.exists():
-        raise ToolMissingError(f"{path} is missing: run python -m hls.rtl_resources, which needs yosys")
+        raise ToolMissingError(f"{path} is missing: run python -m hls.rtl_bench.synthesis, which needs yosys")
     rows = csv.DictReader(path.read_text("utf-8").splitlines())
     return {(row["block"], row["parameters"]): row for row in rows}
 

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from codesign.compute.order import Order
 from codesign.nm import reference
 from codesign.validate.row import Comparison, Row, ToolMissingError, equal
-from hls import rtl_blocks, rtl_build, rtl_checks, rtl_faults, rtl_sim
-from hls.rtl_random import BUILDS, Product, RandomGemm, closed_form, quiet, random_gemms
-from hls.rtl_sim import Build, Job
+from hls.rtl_bench import blocks as rtl_blocks
+from hls.rtl_bench import build as rtl_build
+from hls.rtl_bench import checks as rtl_checks
+from hls.rtl_bench import faults as rtl_faults
+from hls.rtl_bench import sim as rtl_sim
+from hls.rtl_bench.sim import Build, Job
+from hls.rtl_bench.stimuli import BUILDS, Product, RandomGemm, closed_form, quiet, random_gemms
 from hw_models import oracle
 from hw_models.timing import Dataflow
 

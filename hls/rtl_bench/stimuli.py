@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from codesign.nm import reference
 from codesign.nm.format import NM
 from codesign.nm.reference import Compact
-from hls import rtl_sim
-from hls.rtl_sim import Build, Job
-from hls.rtl_streams import Operands, Plan
+from hls.rtl_bench import sim as rtl_sim
+from hls.rtl_bench.sim import Build, Job
+from hls.rtl_bench.streams import Operands, Plan
 from hw_models.timing import ArrayParams, Dataflow, FillPolicy, gemm_cycles
 
 Array = NDArray[Any]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from codesign.nm import reference
 from codesign.nm.format import NM
-from hls import rtl_blocks
+from hls.rtl_bench import blocks as rtl_blocks
 
 Array = NDArray[Any]
 Run = Callable[..., Array]

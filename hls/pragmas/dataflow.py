@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hls.cpp_source import (
+from hls.pragmas.line import Complaint
+from hls.pragmas.source import (
     Kind,
     Scope,
     Token,
@@ -17,7 +18,6 @@ from hls.cpp_source import (
     split,
     strip_prefixes,
 )
-from hls.pragma_line import Complaint
 
 _REGION, _LOOP = "dataflow region", "dataflow loop"
 _FORM = "declarations and calls of void functions only"

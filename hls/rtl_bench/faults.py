@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from codesign.errors import ExportError
-from hls import rtl_blocks
-from hls.rtl_build import RTL
-from hls.rtl_checks import CHECKS, bench
-from hls.rtl_random import Product, random_gemms, wrong
-from hls.rtl_sim import Build
+from hls.rtl_bench import blocks as rtl_blocks
+from hls.rtl_bench.build import RTL
+from hls.rtl_bench.checks import CHECKS, bench
+from hls.rtl_bench.sim import Build
+from hls.rtl_bench.stimuli import Product, random_gemms, wrong
 
 
 class Fault(NamedTuple):
-    """`caught_by`: the checks of `hls.rtl_checks` that find a block's fault; the array's are found by GEMMs."""
+    """`caught_by`: the checks of `hls.rtl_bench.checks` that find a block's fault; the array's are found by GEMMs."""
 
     module: str
     original: str

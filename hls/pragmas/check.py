@@ -1,6 +1,6 @@
 """Checks `#pragma HLS` lines of C++ sources as Vitis HLS would, and more strictly: what it ignores is a problem here.
 
-Checked are the grammar (`pragma_grammar`), the place of a pragma, whether the variables that it names exist, and the
+Checked are the grammar (`grammar.py`), the place of a pragma, whether the variables that it names exist, and the
 canonical form of dataflow regions: declarations and calls of void functions, in a loop that counts from 0 by 1 to a
 constant or an argument (DiagnosticHLSKinds.td of the same front end, at 14e9eba6).
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from codesign.input_files import read_file
 from codesign.spec_errors import nearest, printable, shorten
-from hls.cpp_source import Kind, Scope, Token, is_method, locals_of, parameters, parse
-from hls.dataflow_form import dataflow_complaints
-from hls.pragma_grammar import PRAGMAS, Place
-from hls.pragma_line import Complaint, Line, Problem, read
+from hls.pragmas.dataflow import dataflow_complaints
+from hls.pragmas.grammar import PRAGMAS, Place
+from hls.pragmas.line import Complaint, Line, Problem, read
+from hls.pragmas.source import Kind, Scope, Token, is_method, locals_of, parameters, parse
 
 MAX_BYTES = 4 << 20
 """Of a source file; headers of weights may be larger."""

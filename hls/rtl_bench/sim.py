@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.errors import ExportError
-from hls import rtl_build, rtl_streams
-from hls.rtl_streams import Operands, Plan
+from hls.rtl_bench import build as rtl_build
+from hls.rtl_bench import streams as rtl_streams
+from hls.rtl_bench.streams import Operands, Plan
 from hw_models.timing import Dataflow, FillPolicy
 
 Array = NDArray[Any]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from codesign.errors import ExportError
 
-RTL = Path(__file__).parent / "rtl"
+RTL = Path(__file__).parents[1] / "rtl"
 _COMPILE = ("g++", "-std=c++17", "-O1", "-pthread")
 
 

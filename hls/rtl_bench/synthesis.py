@@ -1,4 +1,4 @@
-"""What the blocks of `hls/rtl` cost on Xilinx UltraScale+, as Yosys maps them: `python -m hls.rtl_resources`.
+"""What the blocks of `hls/rtl` cost on Xilinx UltraScale+, as Yosys maps them: `python -m hls.rtl_bench.synthesis`.
 
 It writes `hls/rtl/resources.csv`, which takes some ten minutes. Nothing is placed, retimed or packed, so LUTs and
 flip-flops are upper values for this RTL. The registers of a pipeline stand behind its operator, where they map to
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from codesign.errors import ExportError
 from codesign.output_files import write_files
-from hls.rtl_build import RTL
+from hls.rtl_bench.build import RTL
 
 SYNTHESIS = "synth_xilinx -family xcup -flatten -noiopad -noclkbuf"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from codesign.spec_errors import nearest, shorten
-from hls.cpp_source import Token, closing, split, tokenize
-from hls.pragma_grammar import INTERFACE_MODES, PRAGMAS, PREFIXES, RETURN_MODES, Form, Option
+from hls.pragmas.grammar import INTERFACE_MODES, PRAGMAS, PREFIXES, RETURN_MODES, Form, Option
+from hls.pragmas.source import Token, closing, split, tokenize
 
 _BINARY = {"+", "-", "*", "/", "%", "<=", ">=", "==", "!=", "&&", "||", "&", "|", "^", "?", ":"}
 _JOINS = {"::", ".", "->"}

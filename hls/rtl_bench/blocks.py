@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hls import rtl_build
+from hls.rtl_bench import build as rtl_build
 
 MUL_LATENCY, ADD_LATENCY = 4, 8
 """Latencies of WUVE's multipliers and adders in the bench, in cycles."""
