@@ -19,7 +19,7 @@ pytest.importorskip("hls4ml")
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
-from torch.nn.functional import adaptive_avg_pool2d, relu  # noqa: E402
+from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, relu  # noqa: E402
 
 from codesign.train.loop import train  # noqa: E402
 from hls.hls4ml_bridge import Settings, export, load_finished  # noqa: E402
@@ -81,7 +81,7 @@ class Residual(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.pool(relu(self.conv1(x)))
         x = relu(self.block(x) + self.shortcut(x))
-        return self.fc(adaptive_avg_pool2d(x, 1).flatten(1))
+        return self.fc(adaptive_avg_pool2d(max_pool2d(x, 2), 1).flatten(1))
 
 
 def digits(samples: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ from hls4ml.converters.pytorch_to_hls import get_supported_pytorch_layers
 from hls4ml.utils.torch import CustomFXTracer
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
-from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 
 from codesign.errors import CodesignError, ExportError, SpecError
 from codesign.nm.format import NM
@@ -41,6 +41,9 @@ _GLOBAL_POOLS: dict[Any, type[nn.Module]] = {
     nn.AdaptiveMaxPool2d: nn.MaxPool2d,
 }
 """Adaptive pools, which hls4ml does not know, and what they are if one pixel is left."""
+
+_POOLS: dict[Any, type[nn.Module]] = {avg_pool2d: nn.AvgPool2d, max_pool2d: nn.MaxPool2d}
+"""Functions that hls4ml knows as modules only, which take the same arguments."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _convert(
 
 
 def _simplified(model: nn.Module, sample: torch.Tensor) -> fx.GraphModule:
-    """A copy without what hls4ml does not know although it could: modules that do nothing, global pools.
+    """A copy without what hls4ml does not know although it could: modules that do nothing, pools but for modules.
 
     Raises ExportError for other modules that it does not know.
     """
@@ -163,14 +166,22 @@ def _simplify(network: fx.GraphModule, node: fx.Node) -> None:
     if kind in _NOTHING and _shape(node) == _shape(source):
         _replace(network, node, source)
     elif kind in _GLOBAL_POOLS and _shape(node)[-2:] == (1, 1):
-        network.add_submodule(node.name, _GLOBAL_POOLS[kind](tuple(_shape(source)[-2:])))
-        with network.graph.inserting_after(node):
-            _replace(network, node, network.graph.call_module(node.name, (source,)))
+        _replace_by_module(network, node, _GLOBAL_POOLS[kind](tuple(_shape(source)[-2:])))
+    elif kind in _POOLS:
+        _replace_by_module(network, node, _POOLS[kind](*node.args[1:], **node.kwargs))
     elif is_module and kind.__name__ not in get_supported_pytorch_layers():
         raise ExportError(
             f"layer {str(node.target)!r}: hls4ml does not support {kind.__name__}; expected one of: "
             f"{', '.join(get_supported_pytorch_layers())}"
         )
+
+
+def _replace_by_module(network: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
+    network.add_submodule(node.name, module)
+    with network.graph.inserting_after(node):
+        call = network.graph.call_module(node.name, (node.all_input_nodes[0],))
+    call.meta = node.meta
+    _replace(network, node, call)
 
 
 def _replace(network: fx.GraphModule, node: fx.Node, other: fx.Node) -> None:
