@@ -32,6 +32,11 @@ SPEC = spec_of(
 )
 POINTS, BASELINES = 24, 8
 
+LONG = spec_of(
+    workloads=[{"name": "mlp:64x256x16", "batch": [64]}], set={"dma.setup_cycles": list(range(2000))}
+)
+"""More points than are computed while a test looks elsewhere."""
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
@@ -145,11 +150,11 @@ def test_idle_workers_that_die_are_replaced(store):
 # -- the whole sweep ---------------------------------------------------------------------------------------------
 
 
-def start(folder, workers):
+def start(folder, workers, spec=SPEC):
     """`codesign sweep` in a process of its own."""
     description = folder / "sweep.yaml"
     if not description.exists():
-        description.write_text(dump(SPEC.model_dump(mode="json", exclude_unset=True)))
+        description.write_text(dump(spec.model_dump(mode="json", exclude_unset=True)))
     command = [
         sys.executable,
         "-m",
@@ -212,7 +217,7 @@ def test_a_killed_sweep_goes_on(tmp_path, undisturbed, times, workers):
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_says_how_to_go_on(tmp_path):
-    process = start(tmp_path, workers=1)
+    process = start(tmp_path, workers=1, spec=LONG)
     while not results_in(tmp_path / "sweep.sqlite"):
         time.sleep(0.01)
     workers = process.children(recursive=True)
