@@ -1,6 +1,7 @@
-"""A recorded training step as a complete Vitis project: kernels, testbench with golden data, host programs, Makefile.
+"""A program as a complete Vitis project: kernels, testbench with golden data, host programs, Makefile.
 
-The same input gives the same bytes. Nothing is written unless everything could be made.
+`export` makes one of a recorded training step, `hls.export_iteration` one of a whole training iteration. The same
+input gives the same bytes. Nothing is written unless everything could be made.
 """
 
 from __future__ import annotations
@@ -8,16 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from codesign.errors import ExportError
 from codesign.spec_errors import printable
 from hls.accelerator import simulated, testbench_files
+from hls.config import KernelConfig
 from hls.cycles import PassCycles, pass_cycles
+from hls.golden import Pass
 from hls.program.assembly import disassemble
 from hls.program.capacity import config_header
+from hls.program.encoding import Program
 from hls.program.memory import MemoryMap
 from hls.recorded import recorded_step
 from hls.toolchain import HLS
@@ -64,17 +69,61 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What projects differ in.
+
+    `data`: files of the testbench; `tensors`: elements of each tensor that it names; `texts`: parts of the README by
+    name; `source`: option of the command; `facts`: where the data come from, for the manifest.
+    """
+
+    program: Program
+    memory: MemoryMap
+    passes: Sequence[Pass]
+    data: Files
+    tensors: dict[str, int]
+    texts: dict[str, str]
+    source: str
+    facts: Mapping[str, Any]
+
+
+class Loss(NamedTuple):
+    """Loss of an iteration, here and in PyTorch."""
+
+    here: float
+    pytorch: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Iterations beside PyTorch's in FP32.
+
+    `distance`: of the weights after the last one, relative, in the Euclidean norm, of the layer that is farthest off.
+    """
+
+    losses: Sequence[Loss]
+    distance: float
+    layer: str
+
+
+@dataclass(frozen=True)
 class Project:
-    """A project in memory, and what there is to tell about it."""
+    """A project in memory, and what there is to tell about it.
+
+    `tensors`: elements of each that is compared; `comparison` if the program is a whole iteration.
+    """
 
     files: Files
     passes: list[PassCycles]
     instructions: int
-    tensors: dict[str, int]  # elements of each that comes out
+    tensors: dict[str, int]
+    comparison: Comparison | None = None
 
 
 def export(arch: Arch, trace: RunTrace, recording: Recording, target: Target) -> Project:
-    """Make the project. Raises ExportError for what the kernels lack, TraceError if the inputs do not fit."""
+    """The project of a recorded step.
+
+    Raises ExportError for what the kernels lack, TraceError if the inputs do not fit.
+    """
     golden = recorded_step(arch, trace, recording)
     program = golden.builder.build()
     after = simulated(golden, program)
@@ -82,14 +131,46 @@ def export(arch: Arch, trace: RunTrace, recording: Recording, target: Target) ->
         raise ExportError(
             f"{wrong[0]}: the program computes other bits than codesign.functional; please report this"
         )
-    passes = pass_cycles(golden.passes, program, golden.builder.config)
-    files = _sources(config_header(golden.builder.config))
-    files |= {f"tb/data/{name}": content for name, content in testbench_files(golden, program, after).items()}
-    files |= _filled(_values(arch, trace, target, passes))
-    files["program.txt"] = f"{_memory_table(golden.builder.memory)}\n{disassemble(program)}".encode()
-    files[MANIFEST] = _manifest(arch, trace, recording, target, files)
-    tensors = {name: values.size for name, values in golden.expected.items()}
-    return Project(files, passes, len(program.instructions), tensors)
+    run = trace.run
+    assert run is not None  # or there would be no recorded step
+    content = Content(
+        program,
+        golden.builder.memory,
+        golden.passes,
+        testbench_files(golden, program, after),
+        {name: values.size for name, values in golden.expected.items()},
+        _TEXTS | {"MODEL": printable(run.model)},
+        "--trace TRACE",
+        {
+            "run": {"model": run.model, "data": run.data, "method": run.method, "seed": run.seed},
+            "step": recording.header.step,
+            "layers": list(recording.header.layers),
+        },
+    )
+    return make_project(arch, target, content)
+
+
+_TEXTS = {
+    "SUBJECT": "a recorded training step",
+    "ORDER": "For every recorded layer it prunes the\n"
+    "weight, runs FF, BP and WU, updates the weight and prunes it again.",
+    "CHECKED": "When the\n"
+    "project was exported, they were compared bit for bit with an independent computation of the same tensors in the "
+    "order of\nthe schedule.",
+    "LIMITS": "Biases are added, but not updated. ",
+}
+
+
+def make_project(arch: Arch, target: Target, content: Content) -> Project:
+    """Put a project together."""
+    config = KernelConfig.of(arch)
+    passes = pass_cycles(content.passes, content.program, config)
+    files = _sources(config_header(config))
+    files |= {f"tb/data/{name}": data for name, data in content.data.items()}
+    files |= _filled(_values(arch, target, passes) | content.texts)
+    files["program.txt"] = f"{_memory_table(content.memory)}\n{disassemble(content.program)}".encode()
+    files[MANIFEST] = _manifest(arch, target, content, files)
+    return Project(files, passes, len(content.program.instructions), content.tensors)
 
 
 def _sources(config: str) -> Files:
@@ -111,14 +192,13 @@ def _filled(values: Mapping[str, str]) -> Files:
     return files
 
 
-def _values(arch: Arch, trace: RunTrace, target: Target, passes: Iterable[PassCycles]) -> dict[str, str]:
+def _values(arch: Arch, target: Target, passes: Iterable[PassCycles]) -> dict[str, str]:
     return {
         "NAME": arch.name,
         "ARCH": f"{arch.name}, SHA-256 {arch.sha256[:16]}",
         "ROWS": str(arch.array.rows),
         "COLS": str(arch.array.cols),
         "RATIOS": ", ".join(map(str, arch.array.sparsity)) or "none",
-        "MODEL": printable(trace.run.model if trace.run else trace.iteration.name),
         "PLATFORM": target.platform,
         "PART": target.part,
         "PERIOD_NS": target.period_ns,
@@ -148,24 +228,15 @@ def _memory_table(memory: MemoryMap) -> str:
     return "".join(f"# {address:>8}  {what}\n" for address, what in rows)
 
 
-def _manifest(arch: Arch, trace: RunTrace, recording: Recording, target: Target, files: Files) -> bytes:
+def _manifest(arch: Arch, target: Target, content: Content, files: Files) -> bytes:
     """What the golden data is and how it came about."""
-    assert trace.run is not None  # or there would be no recorded step
-    header = recording.header
-    content = {
+    manifest = {
         "format": FORMAT,
         "version": VERSION,
-        "command": "codesign export --arch ARCHITECTURE --trace TRACE --out FOLDER "
+        "command": f"codesign export --arch ARCHITECTURE {content.source} --out FOLDER "
         f"--platform {target.platform} --part {target.part} --clock {target.clock_mhz:g}",
         "architecture": {"name": arch.name, "sha256": arch.sha256},
-        "run": {
-            "model": trace.run.model,
-            "data": trace.run.data,
-            "method": trace.run.method,
-            "seed": trace.run.seed,
-        },
-        "step": header.step,
-        "layers": list(header.layers),
+        **content.facts,
         "sha256": {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)},
     }
-    return (json.dumps(content, indent=2) + "\n").encode()
+    return (json.dumps(manifest, indent=2) + "\n").encode()

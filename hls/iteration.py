@@ -18,16 +18,17 @@ from codesign.errors import ExportError
 from codesign.nm.format import NM
 from codesign.schedule.planner import Planner
 from hls.config import KernelConfig
-from hls.golden import STALE, Array
+from hls.golden import STALE, Array, Pass
 from hls.iteration_layers import AddSite, Context, LossSite, NormSite, PoolSite, ReluSite, Site, Tensors
 from hls.iteration_weights import WeightSite
 from hls.network import INPUT, LOSS, Add, BatchNorm, Conv, Flatten, Layer, Linear, Network, Pool, ReLU
 from hls.program.builder import ProgramBuilder
 from hls.program.encoding import Program
+from hls.program.instruction import WORD_BYTES
 from hls.program.memory import Bytes, MemoryMap, Tensor
 from hw_models.arch import Arch
 from workloads.graph import Node
-from workloads.ops import Stage
+from workloads.ops import GemmOp, Stage
 from workloads.sparsity import apply_method
 from workloads.trace import Trace
 from workloads.training import training_trace
@@ -37,7 +38,10 @@ LABELS, MEAN_LOSS = f"{LOSS}/labels", f"{LOSS}/mean"
 """Tensors: classes (B,) in uint32, the loss (1,) in FP32."""
 
 Parameters = Mapping[str, Mapping[str, Array]]
-"""By layer, `weight` in torch's layout and `bias`, FP32; of a BatchNorm both too."""
+"""By layer, `weight` in torch's layout and `bias`, FP32; of a BatchNorm both too.
+
+`weight_velocity` and `bias_velocity` are 0 if they are missing; `running_mean` is 0, `running_var` 1.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,19 @@ class Training:
 
 @dataclass(frozen=True)
 class Iteration:
-    """The program and where its tensors are; the images, (B, H, W, C), are tensor `input`."""
+    """The program and where its tensors are; the images, (B, H, W, C), are tensor `input`.
+
+    `passes` are its products, `ratios` those of the weights that a pass multiplies compact.
+    """
 
     program: Program
     memory: MemoryMap
     sites: Sequence[Site]
+    passes: Sequence[Pass]
+    ratios: Mapping[tuple[str, Stage], NM]
 
     def image(self, parameters: Parameters, images: Array, labels: Array) -> Bytes:
-        """Memory before the first iteration: masters, what is pruned from them, velocities of zero, and a batch.
+        """Memory before the first iteration: masters, what is pruned from them, velocities, and a batch.
 
         `images` (B, C, H, W) are rounded to FP16. Raises ExportError for a batch or parameter of another size.
         """
@@ -76,6 +85,11 @@ class Iteration:
         """Replace the batch. Raises ExportError for one of another size."""
         self._put(memory, INPUT, images.astype(np.float16).transpose(0, 2, 3, 1))
         self._put(memory, LABELS, labels)
+
+    def batch(self, memory: Bytes) -> Bytes:
+        """A view of the batch, which memory begins with: whole words."""
+        labels = self.memory.tensors[LABELS]
+        return memory[: (labels.address + labels.words) * WORD_BYTES]
 
     def get(self, memory: Bytes, name: str) -> Array:
         """A view of a tensor."""
@@ -93,20 +107,33 @@ class Iteration:
 def lower_iteration(arch: Arch, network: Network, training: Training) -> Iteration:
     """Lower an iteration for the kernels of an architecture.
 
-    Raises SpecError for a network that does not fit together, ExportError for one that the kernels have no room for.
+    Raises SpecError for a network that does not fit together, ExportError for one that the kernels have no room for,
+    and for a ratio that they lack.
     """
     graph, nodes = network.graph(training.batch)
     trace, _ = apply_method(training_trace(graph, network.name), "bdwp", training.nm)
-    builder = ProgramBuilder(KernelConfig.of(arch))
-    context = Context(builder, Planner(arch), training.rule, training.loss_scale, _ratios(trace))
+    config = KernelConfig.of(arch)
+    builder = ProgramBuilder(config)
+    context = Context(builder, Planner(arch), training.rule, training.loss_scale, _ratios(trace, config))
     sites = _sites(context, network, nodes, training.smoothing)
+    passes = []
     for op in trace.ops:
+        first = builder.count
         sites[op.layer].lower(op)
-    return Iteration(builder.build(), builder.memory, list(sites.values()))
+        if isinstance(op, GemmOp):
+            plan = context.planner.plan(op)
+            passes.append(Pass(op.layer, op.stage, plan, range(first, builder.count)))
+    return Iteration(builder.build(), builder.memory, list(sites.values()), passes, context.ratios)
 
 
-def _ratios(trace: Trace) -> dict[tuple[str, Stage], NM]:
-    return {(op.layer, op.stage): op.sparsity.nm for op in trace.gemms() if op.sparsity}
+def _ratios(trace: Trace, config: KernelConfig) -> dict[tuple[str, Stage], NM]:
+    ratios = {(op.layer, op.stage): op.sparsity.nm for op in trace.gemms() if op.sparsity}
+    for (layer, stage), nm in ratios.items():
+        if nm not in config.ratios:
+            raise ExportError(
+                f"layer {layer!r}: {nm} in {stage.upper()}, expected a ratio of array.sparsity; train with one"
+            )
+    return ratios
 
 
 def _sites(
@@ -146,6 +173,7 @@ def _activations(
 ) -> dict[str, Tensor]:
     """Outputs of all nodes. Views are other shapes of the same memory; so is the loss, which makes no tensor."""
     y = {INPUT: memory.add(INPUT, _channels_last(nodes[INPUT]))}
+    memory.add(LABELS, nodes[INPUT].shape[:1], "uint32")  # next to the images: a batch is one piece
     for name, (source, *_) in sources.items():
         shape = _channels_last(nodes[name])
         shared = nodes[name].kind in ("view", "loss")

@@ -63,10 +63,10 @@ class Parameter:
     gradient: Tensor
 
     def update(self, context: Context, copy: Tensor | None = None) -> Update:
-        """The SGD step, which may also store the new values in FP16."""
+        """The SGD step, which may also store the new values in FP16. Weights decay; biases and norms do not."""
         decay, momentum, step = context.rule.constants()
         return Update(
-            decays=int(bool(decay)),
+            decays=int(bool(decay) and len(self.master.shape) > 1),
             moves=int(bool(momentum)),
             narrows=int(copy is not None),
             weight=self.master.address,
@@ -96,14 +96,17 @@ class Site:
         return {}
 
     def given(self, values: Mapping[str, Array], name: str, shape: tuple[int, ...]) -> dict[str, Array]:
-        """A parameter that is among `values`, and its velocity, zero."""
-        found = values.get(name, np.zeros(0))
-        if found.size != prod(shape):
-            raise ExportError(
-                f"layer {self.name!r}: parameter {name!r} of shape {found.shape}, expected {shape}; initialise it"
-            )
-        master = found.reshape(shape).astype(np.float32)
-        return {name: master, f"{name}_velocity": np.zeros_like(master)}
+        """A parameter that is among `values`, and its velocity, zero if it is not."""
+        found = {name: values.get(name, np.zeros(0))}
+        velocity = f"{name}_velocity"
+        found[velocity] = values.get(velocity, np.zeros(shape))
+        for part, tensor in found.items():
+            if tensor.size != prod(shape):
+                raise ExportError(
+                    f"layer {self.name!r}: parameter {part!r} of shape {tensor.shape}, expected {shape}; "
+                    "initialise it"
+                )
+        return {part: tensor.reshape(shape).astype(np.float32) for part, tensor in found.items()}
 
     def lower(self, op: Op) -> None:
         """Append the instructions of an operation to the program."""
@@ -211,7 +214,8 @@ class NormSite(Site):
 
     def initial(self, values: Mapping[str, Array]) -> dict[str, Array]:
         statistics = np.zeros(self._statistics.shape, np.float32)
-        statistics[3] = 1  # running variance
+        statistics[2, : self._channels] = values.get("running_mean", 0)
+        statistics[3, : self._channels] = values.get("running_var", 1)
         scale, shift = (self.given(values, name, (self._channels,)) for name in ("weight", "bias"))
         return {"statistics": statistics} | scale | shift
 
@@ -249,7 +253,7 @@ class LossSite(Site):
     def __init__(self, context: Context, name: str, tensors: Tensors, smoothing: float) -> None:
         super().__init__(context, name, tensors)
         rows, classes = rows_of(self.x)
-        self._labels = self.tensor("labels", (rows,), "uint32")
+        self._labels = context.builder.memory.tensors[f"{name}/labels"]
         self._loss = self.tensor("mean", (1,), "float32")
         self._constants = LossConstants.of(rows, classes, context.loss_scale, smoothing)
 

@@ -45,8 +45,8 @@ class WeightSite(Site):
             tensors |= {f"{stage}_values": packed.values, f"{stage}_indices": packed.index_stream}
         if self._bias:
             tensors |= self.given(values, "bias", (layer.cout,))
-        taps_outside = {"weight": tensors["weight"].swapaxes(1, 2), "weight16": narrowed.swapaxes(1, 2)}
-        return tensors | taps_outside
+        channels_last = {name: tensors[name].swapaxes(1, 2) for name in ("weight", "weight_velocity")}
+        return tensors | channels_last | {"weight16": narrowed.swapaxes(1, 2)}
 
     def ff(self, op: GemmOp) -> None:
         bias = self._bias.master.address if self._bias else None

@@ -191,10 +191,12 @@ class InTorch:
             if isinstance(layer, BatchNorm)
             for size in [len(parameters[layer.name]["weight"])]
         }
-        rule = training.rule
-        self.optimizer = torch.optim.SGD(
-            self.leaves.values(), rule.lr, rule.momentum, weight_decay=rule.weight_decay
-        )
+        rule, leaves = training.rule, self.leaves.values()
+        groups = [
+            {"params": [leaf for leaf in leaves if leaf.ndim > 1], "weight_decay": rule.weight_decay},
+            {"params": [leaf for leaf in leaves if leaf.ndim == 1]},  # biases and norms do not decay
+        ]
+        self.optimizer = torch.optim.SGD(groups, rule.lr, rule.momentum)
 
     def take(self, name: str, values, velocity) -> None:
         """Go on from these values of a parameter, in memory's layout."""

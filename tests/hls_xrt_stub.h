@@ -22,11 +22,13 @@ struct device {
 class bo {
  public:
   bo(const device&, size_t size, int) : host_(size), card_(std::make_shared<std::vector<char>>(size)) {}
-  void write(const void* data) { memcpy(host_.data(), data, host_.size()); }
+  void write(const void* data) { write(data, host_.size(), 0); }
+  void write(const void* data, size_t size, size_t offset) { memcpy(host_.data() + offset, data, size); }
   void read(void* data) { memcpy(data, host_.data(), host_.size()); }
-  void sync(xclBOSyncDirection direction) {
-    if (direction == XCL_BO_SYNC_BO_TO_DEVICE) *card_ = host_;
-    else host_ = *card_;
+  void sync(xclBOSyncDirection direction) { sync(direction, host_.size(), 0); }
+  void sync(xclBOSyncDirection direction, size_t size, size_t offset) {
+    std::vector<char>&from = direction == XCL_BO_SYNC_BO_TO_DEVICE ? host_ : *card_, &to = &from == &host_ ? *card_ : host_;
+    memcpy(to.data() + offset, from.data() + offset, size);
   }
   sat::Word* words() const { return reinterpret_cast<sat::Word*>(card_->data()); }
 

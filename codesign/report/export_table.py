@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from codesign.report.tables import console
 from codesign.spec_errors import printable
-from hls.export import Project
+from hls.export import Comparison, Project
 
 
 def export_json(project: Project, folder: Path, csim: str) -> str:
@@ -34,10 +35,36 @@ def export_json(project: Project, folder: Path, csim: str) -> str:
             "instructions": project.instructions,
             "tensors": project.tensors,
             "passes": passes,
+            "comparison": project.comparison and _comparison(project.comparison),
             "csim": csim or None,
         },
         indent=2,
     )
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    losses = [loss._asdict() for loss in found.losses]
+    return {"losses": losses, "weight_distance": found.distance, "layer": found.layer}
+
+
+def _interpreted(project: Project) -> list[str]:
+    """What the interpreter found."""
+    start = f"Interpreter: {project.instructions:,} instructions"
+    found = project.comparison
+    if not found:
+        elements = sum(project.tensors.values())
+        return [
+            f"{start}; {len(project.tensors)} tensors of {elements:,} elements match codesign.functional bit for bit."
+        ]
+    return [
+        f"{start} an iteration.",
+        *(
+            f"Iteration {number}: loss {loss.here:.6f}; PyTorch in FP32: {loss.pytorch:.6f}."
+            for number, loss in enumerate(found.losses, 1)
+        ),
+        f"Weights after that differ from PyTorch's by at most {found.distance:.2g} of their norm, in "
+        f"{printable(found.layer)}.",
+    ]
 
 
 def print_export(project: Project, folder: Path, csim: str) -> None:
@@ -61,12 +88,10 @@ def print_export(project: Project, folder: Path, csim: str) -> None:
         )
     terminal = console()
     terminal.print(table)
-    elements = sum(project.tensors.values())
     lines = [
         "array: from the kernels' loops; scheduled: the simulator's, for the schedule's tiles; with DMA: the longest",
         "of GEMM, loads and store of each packet, without memory latency.",
-        f"Interpreter: {project.instructions:,} instructions; {len(project.tensors)} tensors of {elements:,} "
-        "elements match codesign.functional bit for bit.",
+        *_interpreted(project),
     ]
     if csim:
         lines.append(f"C-simulation: {printable(csim)}, bit for bit.")

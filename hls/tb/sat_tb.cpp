@@ -1,8 +1,10 @@
 // sat_tb [FOLDER]: runs FOLDER/program.bin on FOLDER/memory.bin and compares all of memory, bit for bit,
-// with FOLDER/expected.bin. FOLDER/tensors.txt says where which tensor lies, one a line: address (in words), type,
-// number of dimensions, dimensions, name.
+// with FOLDER/expected.bin. Before that, each of FOLDER/batch2.bin, batch3.bin, ... that is there replaces the first
+// words of memory, and the program runs again. FOLDER/tensors.txt says where which tensor lies, one a line: address
+// (in words), type, number of dimensions, dimensions, name.
 #include "sat.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -60,7 +62,7 @@ static std::vector<Tensor> read_tensors(const std::string& path) {
       tensor.count *= size;
     }
     std::getline(words >> std::ws, tensor.name);
-    tensor.bytes = tensor.type == "uint8" ? 1 : tensor.type == "uint16" ? 2 : 4;
+    tensor.bytes = tensor.type == "uint8" ? 1 : tensor.type == "uint16" || tensor.type == "float16" ? 2 : 4;
     if (!words) stop(path + ": cannot read the line: " + line);
     tensors.push_back(tensor);
   }
@@ -103,18 +105,30 @@ static const char* meaning(uint32_t outcome) {
   }
 }
 
-int main(int argc, char** argv) {
-  const std::string folder = argc > 1 ? argv[1] : ".";
-  const auto program = read_words(folder + "/program.bin"), expected = read_words(folder + "/expected.bin");
-  auto memory = read_words(folder + "/memory.bin");
-  const auto tensors = read_tensors(folder + "/tensors.txt");
-  if (memory.size() != expected.size()) stop("memory.bin and expected.bin differ in size");
+static void execute(const std::vector<Word>& program, std::vector<Word>& memory) {
   Word* const words = memory.data();
   Word report = {};
   sat_kernel(program.data(), words, words, words, words, &report);
   if (report.lane[0] != sat::ACCEPTED) stop(meaning(report.lane[0]));
   if (report.lane[1] != program.size() - 1) {
     stop("ended after " + std::to_string(report.lane[1]) + " of " + std::to_string(program.size() - 1) + " instructions");
+  }
+}
+
+int main(int argc, char** argv) {
+  const std::string folder = argc > 1 ? argv[1] : ".";
+  const auto program = read_words(folder + "/program.bin"), expected = read_words(folder + "/expected.bin");
+  auto memory = read_words(folder + "/memory.bin");
+  const auto tensors = read_tensors(folder + "/tensors.txt");
+  if (memory.size() != expected.size()) stop("memory.bin and expected.bin differ in size");
+  execute(program, memory);
+  for (int run = 2;; run++) {
+    const std::string path = folder + "/batch" + std::to_string(run) + ".bin";
+    if (!std::ifstream(path)) break;
+    const auto batch = read_words(path);
+    if (batch.size() > memory.size()) stop(path + " is larger than memory");
+    std::copy(batch.begin(), batch.end(), memory.begin());
+    execute(program, memory);
   }
   compare(memory, expected, tensors);
   size_t elements = 0;
