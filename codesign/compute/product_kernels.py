@@ -11,6 +11,7 @@ are what is done side by side, and each of them is summed exactly in the order t
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -57,16 +58,18 @@ def product(a: View, b: Terms, walk: Walk, fused: bool, onto: Float32 | None = N
     panel_rows = max(1, _PANEL_ROWS // b.m) * b.m
     begins, ends, closes = _chunks(walk.ends, panel_rows)
     values, places = _tabulate(b, begins, ends)
-    y = np.zeros((columns, lanes), np.float32) if onto is None else onto.copy()
+    y = np.empty((columns, lanes), np.float32) if onto is None else onto.copy()
     stripes = -(-lanes // _STRIPE)
     shares = -(-thread_count() // max(1, stripes))  # so that every thread gets a block
     block_columns = max(1, min(_COLUMNS, -(-columns // shares)))
 
     def run(first: int, last: int) -> None:
-        panels, sums = _aligned(panel_rows * _STRIPE), _aligned(block_columns * _STRIPE)
+        panels, sums = _scratch.take(panel_rows * _STRIPE, block_columns * _STRIPE)
         chunks = begins, ends, closes, b.values.shape[2], b.m
         blocks = block_columns, first, last
-        _product(a.memory, row, a.lane, values, places, *chunks, *blocks, panels, sums, y, fused)
+        _product(
+            a.memory, row, a.lane, values, places, *chunks, *blocks, panels, sums, y, onto is None, fused
+        )
 
     blocks = -(-columns // block_columns) * stripes
     in_parallel(run, blocks, _GRAIN * blocks // (b.values.size * lanes or 1))
@@ -106,6 +109,24 @@ def _aligned(items: int) -> Float32:
     memory = np.zeros(items * 4 + _LINE_BYTES, np.uint8)
     start = -memory.ctypes.data % _LINE_BYTES
     return memory[start : start + items * 4].view(np.float32)
+
+
+class _Scratch(threading.local):
+    """What a thread works in, kept for its next product: the pages of new memory cost more than small products."""
+
+    def __init__(self) -> None:
+        self._panels = self._sums = _aligned(0)
+
+    def take(self, panel_items: int, sum_items: int) -> tuple[Float32, Float32]:
+        """Panels and sums of at least so many items, with anything in them."""
+        if self._panels.size < panel_items:
+            self._panels = _aligned(panel_items)
+        if self._sums.size < sum_items:
+            self._sums = _aligned(sum_items)
+        return self._panels, self._sums
+
+
+_scratch = _Scratch()
 
 
 @compiled
@@ -167,30 +188,19 @@ _add_fused: Any = _multiply_add(("contract",))
 
 @compiled
 def _product(  # type: ignore[no-untyped-def]
-    memory,
-    row,
-    lane,
-    values,
-    places,
-    begins,
-    ends,
-    closes,
-    n,
-    m,
-    columns,
-    first,
-    last,
-    panels,
-    sums,
-    y,
-    fused,
-):
-    """Blocks `first` to `last` of y; a block is up to `columns` of its columns and a stripe of lanes."""
+    memory, row, lane, values, places, begins, ends, closes, n, m,
+    columns, first, last, panels, sums, y, fresh, fused,
+):  # fmt: skip
+    """Blocks `first` to `last` of y; a block is up to `columns` of its columns and a stripe of lanes.
+
+    `fresh`: y holds nothing yet. The first run is written there as it is, since +0 + s = s: no sum is -0.
+    """
     stripes = -(-len(lane) // _STRIPE)
     for block in range(first, last):
         column, start = block // stripes * columns, block % stripes * _STRIPE
         block_lane = lane[start : start + _STRIPE]
         block_y = y[column : column + columns, start : start + _STRIPE]
+        adds = not fresh
         for chunk in range(len(begins)):
             begin, end = begins[chunk], ends[chunk]
             _fill(memory, row[begin:end], block_lane, panels)
@@ -206,7 +216,8 @@ def _product(  # type: ignore[no-untyped-def]
                     else:
                         _add(panels, values, places, sums, panel, *call, resumes)
             if closes[chunk]:
-                _add_sums(sums, columns, block_y)
+                _put_sums(sums, columns, adds, block_y)
+                adds = True
 
 
 def _emit_prefetch(_, memory, place):  # type: ignore[no-untyped-def]
@@ -249,9 +260,9 @@ def _fill(memory, row, lane, panels):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _add_sums(sums, columns, y):  # type: ignore[no-untyped-def]
+def _put_sums(sums, columns, adds, y):  # type: ignore[no-untyped-def]
     for j in range(len(y)):
         for start in range(0, y.shape[1], _LANES):
             source, target = sums[start * columns + j * _LANES :], y[j, start : start + _LANES]
             for i in range(len(target)):
-                target[i] += source[i]
+                target[i] = target[i] + source[i] if adds else source[i]
