@@ -215,14 +215,22 @@ def test_a_killed_sweep_goes_on(tmp_path, undisturbed, times, workers):
     assert before.items() <= results_in(path).items()
 
 
+def interrupt(process):
+    """Ctrl-C, and again if nothing happens: Python drops one that arrives while it cleans up an object."""
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=30)
+    raise AssertionError("the sweep goes on after Ctrl-C")
+
+
 @pytest.mark.slow
 def test_an_interrupted_sweep_says_how_to_go_on(tmp_path):
     process = start(tmp_path, workers=1, spec=LONG)
     while not results_in(tmp_path / "sweep.sqlite"):
         time.sleep(0.01)
     workers = process.children(recursive=True)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = interrupt(process)
     assert (process.returncode, out) == (130, "")
     assert err.split(". ", 1)[1].startswith(
         f"{tmp_path / 'sweep.sqlite'} holds what was computed; the same line goes on"

@@ -67,7 +67,8 @@ inline void load_bias(const StoreInstruction& store, const Word* memory, float b
   }
 }
 
-// What is stored of a sum; `bias` is a column's, read only if there is one.
+// What is stored of a sum; `bias` is a column's, read only if there is one. Only a tile without may have more strips
+// than MAX_STRIPS.
 inline uint32_t result_of(const StoreInstruction& store, float sum, const float& bias) {
 #pragma HLS INLINE
   const float total = store.zero ? 0.0f : sum;
@@ -85,7 +86,7 @@ inline void gather_columns(const StoreInstruction& store, const StoreLayout& lay
 #pragma HLS UNROLL
       const uint32_t e = round + (c + COLS - (column + round) % COLS) % COLS, line = (column + e) / COLS;
       if (e < layout.piece) {
-        set_element(word, e, store.wide, result_of(store, out[c][line * store.rows + row], bias[c][line]));
+        set_element(word, e, store.wide, result_of(store, out[c][line * store.rows + row], bias[c][line % MAX_STRIPS]));
       }
     }
   }
@@ -99,7 +100,7 @@ inline void gather_rows(const StoreInstruction& store, const StoreLayout& layout
 #pragma HLS PIPELINE II=1
     for (uint32_t c = 0; c < COLS; c++) {
 #pragma HLS UNROLL
-      const uint32_t bits = result_of(store, out[c][line * store.rows + row + e], bias[c][line]);
+      const uint32_t bits = result_of(store, out[c][line * store.rows + row + e], bias[c][line % MAX_STRIPS]);
       set_element(words[c], e, store.wide, bits);
     }
   }
