@@ -67,6 +67,12 @@ inline void load_bias(const StoreInstruction& store, const Word* memory, float b
   }
 }
 
+// Where a sum lies in its bank. A store of zeros has none, and may be larger than the buffer.
+inline uint32_t place_of(const StoreInstruction& store, uint32_t line, uint32_t row) {
+#pragma HLS INLINE
+  return store.zero ? 0 : line * store.rows + row;
+}
+
 // What is stored of a sum; `bias` is a column's, read only if there is one. Only a tile without may have more strips
 // than MAX_STRIPS.
 inline uint32_t result_of(const StoreInstruction& store, float sum, const float& bias) {
@@ -86,7 +92,7 @@ inline void gather_columns(const StoreInstruction& store, const StoreLayout& lay
 #pragma HLS UNROLL
       const uint32_t e = round + (c + COLS - (column + round) % COLS) % COLS, line = (column + e) / COLS;
       if (e < layout.piece) {
-        set_element(word, e, store.wide, result_of(store, out[c][line * store.rows + row], bias[c][line % MAX_STRIPS]));
+        set_element(word, e, store.wide, result_of(store, out[c][place_of(store, line, row)], bias[c][line % MAX_STRIPS]));
       }
     }
   }
@@ -100,7 +106,7 @@ inline void gather_rows(const StoreInstruction& store, const StoreLayout& layout
 #pragma HLS PIPELINE II=1
     for (uint32_t c = 0; c < COLS; c++) {
 #pragma HLS UNROLL
-      const uint32_t bits = result_of(store, out[c][line * store.rows + row + e], bias[c][line % MAX_STRIPS]);
+      const uint32_t bits = result_of(store, out[c][place_of(store, line, row + e)], bias[c][line % MAX_STRIPS]);
       set_element(words[c], e, store.wide, bits);
     }
   }
