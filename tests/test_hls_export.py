@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import succeed
-from hls_runs import SMALL, record
+from hls_runs import SMALL, host_program, record
 from train_runs import contents
 
 from codesign.compute.formats import Format
@@ -234,14 +234,7 @@ def test_an_empty_folder_is_used(project, mlp, tmp_path):
 @needs_gxx
 def test_the_host_program_runs_the_kernel(project, tmp_path):
     folder, _ = project
-    (tmp_path / "xrt").mkdir()
-    for name in ("xrt_bo.h", "xrt_device.h", "xrt_kernel.h"):
-        (tmp_path / "xrt" / name).write_text('#include "hls_xrt_stub.h"\n')
-    includes = [f"-I{place}" for place in (tmp_path, Path(__file__).parent, folder / "src", folder / "csim")]
-    sources = [str(folder / name) for name in ("host/host.cpp", "src/sat.cpp")]
-    flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-ffp-contract=off"]
-    host = tmp_path / "host"
-    subprocess.run(["g++", *flags, *includes, *sources, "-o", str(host)], check=True)
+    host = host_program(folder, tmp_path)
     data = tmp_path / "data"
     shutil.copytree(folder / "tb/data", data)
     done = subprocess.run([str(host), "sat.xclbin", str(data)], capture_output=True, text=True)

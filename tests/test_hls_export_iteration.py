@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import run, succeed
+from hls_runs import host_program
 from torch import nn
 from train_runs import config, contents
 
@@ -153,14 +154,8 @@ def test_the_python_host_program_runs_every_batch(project, tmp_path) -> None:
 @needs_gxx
 def test_the_host_program_runs_every_batch(project, tmp_path) -> None:
     folder, _ = project
-    (tmp_path / "xrt").mkdir()
-    for name in ("xrt_bo.h", "xrt_device.h", "xrt_kernel.h"):
-        (tmp_path / "xrt" / name).write_text('#include "hls_xrt_stub.h"\n')
-    includes = [f"-I{place}" for place in (tmp_path, Path(__file__).parent, folder / "src", folder / "csim")]
-    sources = [str(folder / name) for name in ("host/host.cpp", "src/sat.cpp")]
-    flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-ffp-contract=off"]
-    subprocess.run(["g++", *flags, *includes, *sources, "-o", str(tmp_path / "host")], check=True)
-    command = [str(tmp_path / "host"), "sat.xclbin", str(folder / "tb/data")]
+    host = host_program(folder, tmp_path)
+    command = [str(host), "sat.xclbin", str(folder / "tb/data")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count(" ms\n") == 2 and "\n0 of" in done.stdout

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from codesign.cli.options import arch_option
+from codesign.cli.options import arch_option, split_parameters
 from codesign.cli.progress import announce_compilation
 
 if TYPE_CHECKING:
@@ -119,13 +119,7 @@ def _iteration(arch: Arch, folder: Path, batch: int | None, iterations: int, tar
 
 def _values(parameters: tuple[str, ...]) -> dict[str, Any]:
     """`array.rows=8` as an override. Raises SpecError."""
-    from codesign.errors import SpecError
     from codesign.strict_yaml import loads
 
-    found: dict[str, Any] = {}
-    for text in parameters:
-        key, equals, value = text.partition("=")
-        if not equals or key in found:
-            raise SpecError(f"--set {text}: expected KEY=VALUE with each key once")
-        found[key] = loads(value, f"--set {key}").data
-    return found
+    texts = split_parameters(parameters, "VALUE")
+    return {key: loads(text, f"--set {key}").data for key, text in texts}

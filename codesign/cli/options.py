@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -121,6 +121,19 @@ def _load_arch(arch: str, overlay: Path | None) -> Arch:
         return loaded.with_overrides(document.data)
     except SpecError as error:
         raise SpecError(f"{document.name}: {error}") from None
+
+
+def split_parameters(texts: Iterable[str], values: str) -> Iterator[tuple[str, str]]:
+    """Key and value of each `--set KEY=...`; `values` names what stands behind the sign. Raises SpecError."""
+    from codesign.errors import SpecError
+
+    found: set[str] = set()
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or key in found:
+            raise SpecError(f"--set {text}: expected KEY={values} with each key once")
+        found.add(key)
+        yield key, value
 
 
 def workload_options(command: Command) -> Command:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codesign.cli.options import split_parameters
 from codesign.errors import SpecError
 from codesign.strict_yaml import Document, validate
 from codesign.sweep.space import DEFAULT_WORKLOAD
@@ -58,13 +59,8 @@ def _items(texts: Iterable[str]) -> list[str]:
 
 
 def _parameters(texts: Sequence[str]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for text in texts:
-        key, equals, values = text.partition("=")
-        if not equals or key in found:
-            raise SpecError(f"--set {text}: expected KEY=A,B,... with each key once")
-        found[key] = parse_values(values, f"--set {key}")
-    return found
+    lists = split_parameters(texts, "A,B,...")
+    return {key: parse_values(values, f"--set {key}") for key, values in lists}
 
 
 def _workloads(given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -33,9 +33,7 @@ _PANEL_ROWS = 128  # with 64 lanes of 4 bytes, as much as a first cache of 32 Ki
 _STRIPE = 4 * _LANES  # i that are copied together, since memory is fast in long stretches
 _COLUMNS = 512  # most j that are summed with one stripe
 _LINE_BYTES = 64
-_ROWS_AHEAD = (
-    8  # of A that are fetched before they are copied; the processor does not foresee such long steps
-)
+_ROWS_AHEAD = 8  # of A that are fetched before they are copied: processors do not foresee such long steps
 _TOGETHER = 16  # columns of B that are read side by side when the terms are listed
 _GRAIN = 1 << 21  # multiplications; some 100 microseconds
 
