@@ -93,15 +93,32 @@ def take_turns(cases: Mapping[str, Callable[[], Usage]], runs: int) -> dict[str,
 
 
 def fastest_of_turns(cases: Mapping[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Fastest run of each case in this process, elapsed seconds, after one that is not counted; they take turns."""
+    """Fastest run of each case in this process, elapsed seconds; they take turns.
+
+    Each run follows one that is not counted, with threads awake and caches warm, and that follows `wait_until_idle`.
+    """
     seconds = dict.fromkeys(cases, float("inf"))
-    for run in range(runs + 1):
+    for _ in range(runs):
         for name, case in cases.items():
+            wait_until_idle()
+            case()
             start_s = time.perf_counter()
             case()
-            if run:
-                seconds[name] = min(seconds[name], time.perf_counter() - start_s)
+            seconds[name] = min(seconds[name], time.perf_counter() - start_s)
     return seconds
+
+
+def wait_until_idle() -> None:
+    """Return when no thread of this process runs.
+
+    After a product OpenBLAS's threads wait for the next one in a loop, for 0.1 s, and take their processors from what
+    is timed then.
+    """
+    while True:
+        before_s = time.process_time()
+        time.sleep(0.01)
+        if time.process_time() - before_s < 0.002:
+            return
 
 
 def report(

@@ -22,7 +22,7 @@ Array = NDArray[Any]
 Places = NDArray[np.uint8]
 
 MAX_M = 256  # outside its stream an index takes a byte
-_GRAIN = 1 << 15  # indices; some 50 microseconds
+_GRAIN = 1 << 17  # indices; some 100 microseconds
 _BLOCK = 8  # indices of b bits that make up b bytes
 
 
@@ -55,8 +55,13 @@ def indices(compact: Compact) -> Places:
     in_parallel(lambda a, b: _decode(blocks[a:b], words[a:b]), len(blocks), _GRAIN // _BLOCK)
     places = words.view(np.uint8)
     kept = places[: values.size].reshape(values.shape)
-    ascend = (kept[..., :-1] < kept[..., 1:]).all() and (kept[..., -1] < nm.m).all()
-    if places[values.size :].any() or not ascend:
+    follows = np.tile(np.arange(nm.n) > 0, values.shape[1])
+    rows = kept.reshape(len(kept), -1)
+    falls: list[bool] = []
+    in_parallel(
+        lambda a, b: falls.append(_falls(rows[a:b], follows)), len(rows), _GRAIN // (rows.shape[1] or 1)
+    )
+    if places[values.size :].any() or any(falls) or kept.max(initial=0) >= nm.m:
         reference.indices(compact)  # says what is wrong
     return kept
 
@@ -115,6 +120,16 @@ def _decode(stream, words):  # type: ignore[no-untyped-def]
         word = word & quads | (word >> four & quads) << np.uint64(32)
         word = word & pairs | (word >> two & pairs) << np.uint64(16)
         words[block] = word & single | (word >> one & single) << np.uint64(8)
+
+
+@compiled
+def _falls(rows, follows):  # type: ignore[no-untyped-def]
+    """Whether an index that `follows` one of its group is not above it."""
+    falls = np.uint8(0)
+    for row in rows:
+        for i in range(1, len(follows)):
+            falls |= np.uint8(row[i] <= row[i - 1]) & np.uint8(follows[i])
+    return falls != 0
 
 
 @compiled

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from numba import types
 from numba.core import cgutils
+from numba.extending import intrinsic
 
 ir: Any = cgutils.ir  # type: ignore[attr-defined]  # numba's LLVM layer, llvmlite
-INT32, _INT64 = ir.IntType(32), ir.IntType(64)
-BYTES = ir.IntType(8).as_pointer()
-PREFETCH = ir.FunctionType(ir.VoidType(), [BYTES, INT32, INT32, INT32])
-"""Type of LLVM's prefetch: address, write or read, locality 0 to 3, instruction or data."""
+_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
+_BYTES = ir.IntType(8).as_pointer()
+_PREFETCH = ir.FunctionType(ir.VoidType(), [_BYTES, _INT32, _INT32, _INT32])
 
 
 class Vectors:
@@ -57,8 +58,8 @@ class Vectors:
 
     def splat(self, value: Any) -> Any:
         """The same value in all items."""
-        first = self.builder.insert_element(self.type(ir.Undefined), value, INT32(0))
-        everywhere = ir.VectorType(INT32, self.width)([0] * self.width)
+        first = self.builder.insert_element(self.type(ir.Undefined), value, _INT32(0))
+        everywhere = ir.VectorType(_INT32, self.width)([0] * self.width)
         return self.builder.shuffle_vector(first, self.type(ir.Undefined), everywhere)
 
     def variable(self, value: Any) -> Any:
@@ -70,3 +71,25 @@ class Vectors:
         """A loop from 0 to below `count`; gives its counter."""
         with cgutils.for_range_slice(self.builder, _INT64(0), count, _INT64(step)) as (index, _):
             yield index
+
+
+def _prefetcher(write: int) -> Any:
+    """An intrinsic that has the cache line of an item of an array fetched. The place need not exist."""
+
+    def emit_prefetch(_, memory, place):  # type: ignore[no-untyped-def]
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            item = Vectors(context, builder, signature, arguments, 1).pointer(0, arguments[1])
+            prefetch = builder.module.declare_intrinsic("llvm.prefetch", [_BYTES], _PREFETCH)
+            nearest_cache, data = 3, 1
+            builder.call(
+                prefetch, [builder.bitcast(item, _BYTES), *map(_INT32, (write, nearest_cache, data))]
+            )
+            return context.get_dummy_value()
+
+        return types.void(memory, types.intp), emit
+
+    return intrinsic(emit_prefetch)
+
+
+prefetch_read: Any = _prefetcher(0)
+prefetch_write: Any = _prefetcher(1)
