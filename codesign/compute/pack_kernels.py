@@ -8,7 +8,6 @@ their N kept ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -20,20 +19,20 @@ from numpy.typing import NDArray
 
 from codesign.compute.stream_kernels import Places, check_m, encode
 from codesign.compute.threads import in_parallel
-from codesign.compute.vector_kernels import Vectors
+from codesign.compute.vector_kernels import Vectors, ir, prefetch_write
 from codesign.errors import FormatError
 from codesign.nm.format import FLOAT_KEYS, NM
 from codesign.nm.jit_kernels import CHUNK, compiled, copy_chunk
 from codesign.nm.reference import Compact
 
 Array = NDArray[Any]
-Span = tuple[int, int]
 
 _GRAIN = 1 << 15  # values of the dense tensor; some 50 microseconds
 _LANES = 512
 _WIDTH = 64  # of them in one group, so that several neighbouring groups of a vector are written together
 _BAND = _LANES // _WIDTH
-_SLAB = 512  # columns of a block that is packed both ways
+_SLAB = 1152  # columns of a block that is packed both ways
+_LANES_AHEAD = 8  # whose results are fetched before they are written
 _PITCH = _LANES + CHUNK  # between the rows of a tile; what a chunk brings too much is overwritten by the next
 
 
@@ -44,19 +43,14 @@ def pack(w: Array, nm: NM, axis: int, dtype: str | None = None) -> Compact:
     wrong axis, ragged length or type, or M beyond 256.
     """
     job = _Job.of(w, nm, axis, dtype)
-    if job.outer > 1:
-        in_parallel(
-            lambda a, b: job.runner()((a, b), (0, job.groups), (0, job.inner)),
-            job.outer,
-            job.grain(job.outer),
-        )
-    else:
-        in_parallel(
-            lambda a, b: job.runner()((0, 1), (a, b), (0, job.inner)),
-            job.groups,
-            job.grain(job.groups),
-            _BAND,
-        )
+
+    def run(first: int, last: int) -> None:
+        outer, groups = ((first, last), (0, job.groups)) if job.outer > 1 else ((0, 1), (first, last))
+        _pack(*job.source, *job.sizes, *outer, *groups, 0, job.inner, *job.keys, *job.scratch(), *job.results)
+
+    if w.size:
+        parts, unit = (job.outer, 1) if job.outer > 1 else (job.groups, _BAND)
+        in_parallel(run, parts, job.grain(parts), unit)
     return job.compact()
 
 
@@ -66,24 +60,15 @@ def pack_both(w: Array, nm: NM, dtype: str | None = None) -> tuple[Compact, Comp
     One pass over `w`, in blocks that stay in a cache. Raises FormatError as `pack` does.
     """
     forward, backward = (_Job.of(w, nm, axis, dtype) for axis in (1, 0))
-    slab = max(1, _SLAB // (nm.m * forward.inner or 1))
 
     def run(first: int, last: int) -> None:
-        run_forward, run_backward = forward.runner(), backward.runner()
-        for band in _cut(first, last, _BAND):
-            outputs = band[0] * nm.m, band[1] * nm.m
-            for groups in _cut(0, forward.groups, slab):
-                run_forward(outputs, groups, (0, forward.inner))
-                run_backward(
-                    (0, 1), band, (groups[0] * nm.m * forward.inner, groups[1] * nm.m * forward.inner)
-                )
+        sizes = *forward.sizes, *backward.sizes, first, last
+        results = *forward.results, *backward.results
+        _pack_both(*forward.source, *sizes, *forward.keys, *forward.scratch(), *results)
 
-    in_parallel(run, backward.groups, backward.grain(backward.groups), _BAND)
+    if w.size:
+        in_parallel(run, backward.groups, backward.grain(backward.groups), _BAND)
     return forward.compact(), backward.compact()
-
-
-def _cut(first: int, last: int, size: int) -> list[Span]:
-    return [(begin, min(begin + size, last)) for begin in range(first, last, size)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,20 +115,27 @@ class _Job:
         """How many of `parts` equal parts of the tensor are worth a thread."""
         return -(-_GRAIN * parts // (self.w.size or 1))
 
-    def runner(self) -> Callable[[Span, Span, Span], None]:
-        """What packs spans of outer, groups and inner; for use in one thread."""
-        bits, m, n = self.w.reshape(-1).view(self.values.dtype), self.nm.m, self.nm.n
-        constants = tuple(map(bits.dtype.type, FLOAT_KEYS[self.key]))
-        scratch = np.zeros(m * _PITCH, bits.dtype), np.zeros(n * _LANES, bits.dtype)
-        n_type = (0,) * n  # its length is part of its type
-        results = self.values.reshape(-1), self.places.reshape(-1)
+    @property
+    def source(self) -> tuple[Array, tuple[int, ...], int]:
+        """The tensor's bits, N zeros, since the compiler knows how long a tuple is, and M."""
+        return self.w.reshape(-1).view(self.values.dtype), (0,) * self.nm.n, self.nm.m
 
-        def run(outer: Span, groups: Span, inner: Span) -> None:
-            if bits.size:
-                sizes = self.groups, self.inner
-                _pack(bits, n_type, m, *sizes, *outer, *groups, *inner, *constants, *scratch, *results)
+    @property
+    def sizes(self) -> tuple[int, int]:
+        return self.groups, self.inner
 
-        return run
+    @property
+    def keys(self) -> tuple[np.unsignedinteger[Any], ...]:
+        return tuple(map(self.values.dtype.type, FLOAT_KEYS[self.key]))
+
+    @property
+    def results(self) -> tuple[Array, Places]:
+        return self.values.reshape(-1), self.places.reshape(-1)
+
+    def scratch(self) -> tuple[Array, Array, Array]:
+        """A tile, kept values and their places; for one thread."""
+        kept, slots = np.zeros((2, self.nm.n * _LANES), np.uint32)
+        return np.zeros(self.nm.m * _PITCH, self.values.dtype), kept, slots
 
     def compact(self) -> Compact:
         """The result."""
@@ -151,7 +143,7 @@ class _Job:
         return Compact(values, encode(self.places, self.nm), self.w.shape, self.axis, self.nm)
 
 
-def _emit_select(_, tile, n_type, m, lanes, magnitude_mask, nan_key, slots):  # type: ignore[no-untyped-def]
+def _emit_select(_, tile, n_type, m, lanes, magnitude_mask, nan_key, kept, slots):  # type: ignore[no-untyped-def]
     n = n_type.count
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -159,82 +151,117 @@ def _emit_select(_, tile, n_type, m, lanes, magnitude_mask, nan_key, slots):  # 
         rows, mask, nan = arguments[2], vectors.splat(arguments[4]), vectors.splat(arguments[5])
         load, store = builder.load, builder.store
 
-        def one_if(condition: Any) -> Any:
-            return builder.zext(condition, vectors.type)
-
         with vectors.repeat(arguments[3], vectors.width) as lane:
 
-            def key(i: Any) -> Any:
-                row = builder.mul(i, context.get_constant(types.intp, _PITCH))
-                bits = builder.and_(vectors.load(vectors.pointer(0, builder.add(row, lane))), mask)
-                return builder.select(builder.icmp_unsigned("<", bits, nan), bits, nan)
+            def row(i: Any) -> tuple[Any, Any]:
+                bits = vectors.load(vectors.pointer(0, builder.add(builder.mul(i, i.type(_PITCH)), lane)))
+                key = builder.and_(bits, mask)
+                return bits, builder.select(builder.icmp_unsigned("<", key, nan), key, nan)
 
             # sort the N largest keys
             top = [vectors.variable(vectors.constant(0)) for _ in range(n)]
             with vectors.repeat(rows) as i:
-                entering = key(i)
+                _, entering = row(i)
                 for entry in top:
                     held = load(entry)
                     larger = builder.icmp_unsigned(">", entering, held)
                     store(builder.select(larger, entering, held), entry)
                     entering = builder.select(larger, held, entering)
-            smallest = load(top[-1])
-            # how many that tie with the smallest of them are kept
-            ties = vectors.variable(vectors.constant(n))
+            # as many members that tie with the smallest of them are kept as it stands among them
+            smallest, count = load(top[-1]), vectors.constant(0)
+            for entry in top:
+                tie = builder.icmp_unsigned("==", load(entry), smallest)
+                count = builder.add(count, builder.zext(tie, vectors.type))
+            # kept members and their indices move through two queues of N, which end up holding just them
+            ties = vectors.variable(count)
+            queues = [[vectors.variable(vectors.constant(0)) for _ in range(n)] for _ in range(2)]
             with vectors.repeat(rows) as i:
-                store(builder.sub(load(ties), one_if(builder.icmp_unsigned(">", key(i), smallest))), ties)
-            # slot r counts the members before the r-th kept one, and so becomes its index
-            kept = vectors.variable(vectors.constant(0))
-            counts = [vectors.variable(vectors.constant(0)) for _ in range(n)]
-            with vectors.repeat(rows) as i:
-                entering, left = key(i), load(ties)
+                bits, entering = row(i)
+                left = load(ties)
                 tie = builder.and_(
                     builder.icmp_unsigned("==", entering, smallest),
                     builder.icmp_unsigned("!=", left, vectors.constant(0)),
                 )
-                store(builder.sub(left, one_if(tie)), ties)
+                store(builder.sub(left, builder.zext(tie, vectors.type)), ties)
                 keep = builder.or_(tie, builder.icmp_unsigned(">", entering, smallest))
-                store(builder.add(load(kept), one_if(keep)), kept)
-                for r, count in enumerate(counts):
-                    before = builder.icmp_unsigned("<=", load(kept), vectors.constant(r))
-                    store(builder.add(load(count), one_if(before)), count)
-            for r, count in enumerate(counts):
-                vectors.store(load(count), vectors.pointer(6, lane), r * _LANES)
+                index = vectors.splat(builder.trunc(i, vectors.item))
+                for queue, last in zip(queues, (bits, index), strict=True):
+                    following = [load(place) for place in queue[1:]] + [last]
+                    for place, value in zip(queue, following, strict=True):
+                        store(builder.select(keep, value, load(place)), place)
+            words = ir.VectorType(ir.IntType(32), vectors.width)
+            for array, queue in zip((6, 7), queues, strict=True):
+                for r, place in enumerate(queue):
+                    vectors.store(builder.zext(load(place), words), vectors.pointer(array, lane), r * _LANES)
         return context.get_dummy_value()
 
-    return types.void(tile, n_type, types.intp, types.intp, tile.dtype, tile.dtype, slots), emit
+    return types.void(tile, n_type, types.intp, types.intp, tile.dtype, tile.dtype, kept, slots), emit
 
 
 _select: Any = intrinsic(_emit_select)
-"""Write into row r of `slots` the index of the r-th kept member of each of the first `lanes` lanes of `tile`."""
+"""Write the r-th kept member of each of `lanes` lanes of `tile` into row r of `kept`, its index into `slots`.
+
+Both have items of 32 bits, whatever the tile has.
+"""
+
+
+@compiled
+def _pack_both(  # type: ignore[no-untyped-def]
+    bits, n_type, m, groups, inner, all_bands, columns, first, last,
+    mask, nan, tile, kept, slots, values, places, other_values, other_places,
+):  # fmt: skip
+    """Bands `first` to `last` of the first axis, along it and along the second, whose members are `inner` values."""
+    slab = max(1, _SLAB // (m * inner) // _BAND) * _BAND
+    for band in range(first, last, _BAND):
+        end = min(band + _BAND, last)
+        for group in range(0, groups, slab):
+            next_group = min(group + slab, groups)
+            _pack(
+                bits, n_type, m, groups, inner, band * m, end * m, group, next_group, 0, inner,
+                mask, nan, tile, kept, slots, values, places,
+            )  # fmt: skip
+            _pack(
+                bits, n_type, m, all_bands, columns, 0, 1, band, end, group * m * inner, next_group * m * inner,
+                mask, nan, tile, kept, slots, other_values, other_places,
+            )  # fmt: skip
 
 
 @compiled
 def _pack(  # type: ignore[no-untyped-def]
     bits, n_type, m, groups, inner, first, last, first_group, last_group, left, right,
-    mask, nan, tile, slots, values, places,
+    mask, nan, tile, kept, slots, values, places,
 ):  # fmt: skip
     n, width = len(n_type), min(right - left, _WIDTH)
     together = _LANES // width
+    offsets, members = np.empty(together * n, np.int32), np.empty(together, np.int32)
+    for group in range(together):
+        members[group] = group * m
+        for r in range(n):
+            offsets[group * n + r] = group * width + r * _LANES
     for begin in range(left, right, width):
         lane = min(begin, right - width)  # the last tile overlaps its neighbour
         for outer in range(first, last):
             for group in range(first_group, last_group, together):
                 count = min(together, last_group - group)
-                _load(bits, (outer * groups + group) * m * inner + lane, count, m, inner, width, tile)
-                _select(tile, n_type, m, count * width, mask, nan, slots)
+                start = (outer * groups + group) * m * inner + lane
+                if width == 1:
+                    for i in range(m):
+                        _put(bits, members, start + i, count, tile, i * _PITCH)
+                else:
+                    _load(bits, start, count, m, inner, width, tile)
+                _select(tile, n_type, m, count * width, mask, nan, kept, slots)
                 at = ((outer * inner + lane) * groups + group) * n
-                _store(tile, slots, n_type, count, width, at, groups * n, values, places)
+                for i in range(width):
+                    later = at + (i + _LANES_AHEAD) * groups * n
+                    prefetch_write(values, later)
+                    prefetch_write(places, later)
+                    _put(kept, offsets, i, count * n, values, at + i * groups * n)
+                    _put(slots, offsets, i, count * n, places, at + i * groups * n)
 
 
 @compiled
 def _load(bits, start, groups, m, inner, width, tile):  # type: ignore[no-untyped-def]
     """Fill row i of `tile` with the first `width` values of row i of each group."""
-    if width == 1:
-        for i in range(m):
-            for group in range(groups):
-                tile[i * _PITCH + group] = bits[start + group * m + i]
-        return
     roomy = start + groups * m * inner + CHUNK <= bits.size
     for group in range(groups):
         for i in range(m):
@@ -247,16 +274,31 @@ def _load(bits, start, groups, m, inner, width, tile):  # type: ignore[no-untype
                     tile[lane + offset] = bits[begin + offset]
 
 
+def _emit_gather(_, source, offsets, entry, lane, target, at):  # type: ignore[no-untyped-def]
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vectors = Vectors(context, builder, signature, arguments, CHUNK)
+        words = vectors.gather(
+            vectors.pointer(0, arguments[3]), vectors.load(vectors.pointer(1, arguments[2]))
+        )
+        item = ir.VectorType(ir.IntType(target.dtype.bitwidth), CHUNK)
+        narrow = words if item == vectors.type else builder.trunc(words, item)
+        builder.store(narrow, builder.bitcast(vectors.pointer(4, arguments[5]), item.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(source, offsets, types.intp, types.intp, target, types.intp), emit
+
+
+_gather: Any = intrinsic(_emit_gather)
+"""Copy the `CHUNK` values of `source` that lie `offsets[entry]` and so on after `lane` to `at` in `target`.
+
+They are narrowed to its type.
+"""
+
+
 @compiled
-def _store(tile, slots, n_type, count, width, start, step, values, places):  # type: ignore[no-untyped-def]
-    """Write the kept values and their places: groups of a lane follow each other, lanes are `step` apart."""
-    index = np.uint64  # numba need not compare it with zero, as it does a signed one
-    for lane in range(width):
-        at = index(start + lane * step)
-        for group in range(count):
-            column = index(group * width + lane)
-            for r in range(len(n_type)):
-                place = index(slots[index(r * _LANES) + column])
-                values[at] = tile[place * index(_PITCH) + column]
-                places[at] = place
-                at += index(1)
+def _put(source, offsets, lane, count, target, at):  # type: ignore[no-untyped-def]
+    """Write `count` values, `offsets` after `lane`, one after the other."""
+    for entry in range(0, count - CHUNK + 1, CHUNK):
+        _gather(source, offsets, entry, lane, target, at + entry)
+    for entry in range(count - count % CHUNK, count):
+        target[at + entry] = source[offsets[entry] + lane]

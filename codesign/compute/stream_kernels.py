@@ -68,7 +68,8 @@ def indices(compact: Compact) -> Places:
 
 def _padded(flat: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     """Rows of `width`, the last one filled with zeros."""
-    return np.append(flat, np.zeros(-flat.size % width, np.uint8)).reshape(-1, width)
+    missing = -flat.size % width
+    return (np.append(flat, np.zeros(missing, np.uint8)) if missing else flat).reshape(-1, width)
 
 
 def unpack(compact: Compact) -> Array:

@@ -41,8 +41,23 @@ class Vectors:
         return self.builder.load(self._at(pointer, offset), align=self.item_bytes)
 
     def store(self, vector: Any, pointer: Any, offset: int = 0) -> None:
-        """The inverse of `load`."""
-        self.builder.store(vector, self._at(pointer, offset), align=self.item_bytes)
+        """Write a vector of any type of item `offset` items after `pointer`."""
+        place = self.builder.gep(pointer, [_INT64(offset)])
+        self.builder.store(
+            vector, self.builder.bitcast(place, vector.type.as_pointer()), align=self.item_bytes
+        )
+
+    def gather(self, pointer: Any, offsets: Any) -> Any:
+        """The items that lie `offsets`, a vector of integers, after `pointer`."""
+        everywhere = self._repeated(pointer, ir.VectorType(pointer.type, self.width))
+        places = self.builder.gep(everywhere, [offsets], source_etype=self.item)
+        mask = ir.VectorType(ir.IntType(1), self.width)
+        kind = ir.FunctionType(self.type, [places.type, _INT32, mask, self.type])
+        name = f"llvm.masked.gather.v{self.width}i{self.item_bytes * 8}.v{self.width}p0"
+        gather = cgutils.get_or_insert_function(self.builder.module, kind, name)  # type: ignore[no-untyped-call]
+        return self.builder.call(
+            gather, [places, _INT32(self.item_bytes), mask([1] * self.width), self.type(ir.Undefined)]
+        )
 
     def _at(self, pointer: Any, offset: int) -> Any:
         return self.builder.bitcast(self.builder.gep(pointer, [_INT64(offset)]), self.type.as_pointer())
@@ -58,9 +73,12 @@ class Vectors:
 
     def splat(self, value: Any) -> Any:
         """The same value in all items."""
-        first = self.builder.insert_element(self.type(ir.Undefined), value, _INT32(0))
+        return self._repeated(value, self.type)
+
+    def _repeated(self, value: Any, kind: Any) -> Any:
+        first = self.builder.insert_element(kind(ir.Undefined), value, _INT32(0))
         everywhere = ir.VectorType(_INT32, self.width)([0] * self.width)
-        return self.builder.shuffle_vector(first, self.type(ir.Undefined), everywhere)
+        return self.builder.shuffle_vector(first, kind(ir.Undefined), everywhere)
 
     def variable(self, value: Any) -> Any:
         """A vector that loops may change; it stays in a register."""
