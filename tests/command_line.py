@@ -48,7 +48,7 @@ def run(*args: object, on_terminal: bool = False) -> Outcome:
 def succeed(*args: object) -> str:
     """Standard output of a run in this process that must succeed and say nothing on stderr."""
     code, out, err = run(*args)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), out + err
     return out
 
 

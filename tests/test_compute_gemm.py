@@ -178,7 +178,9 @@ class TestGemmAccuracy:
         assert (np.abs(stored - exact) <= bounds.stored_bound(exact, error, Format.FP16)).all()
 
 
-@pytest.mark.parametrize(("i", "k", "j"), [(1, 8, 1), (63, 200, 129), (300, 64, 5), (257, 128, 520)])
+@pytest.mark.parametrize(
+    ("i", "k", "j"), [(1, 8, 1), (63, 200, 129), (112, 72, 3), (500, 64, 5), (401, 128, 520)]
+)
 @pytest.mark.parametrize("order", [Order.os(), Order.ws(4, 8), Order.ws(3, 8, tile_k=40), None], ids=str)
 def test_blocks_threads_and_memory_orders(i, k, j, order):
     generator = np.random.default_rng(5)
@@ -195,6 +197,9 @@ def test_blocks_threads_and_memory_orders(i, k, j, order):
         if order:
             dense = nm_reference.unpack(compact)
             assert_same_bits(np.ascontiguousarray(gemm.gemm(a, dense, order)), expected)
+            onto = halves(generator, (i, j))
+            longer = reference.gemm(a, compact, order, onto)
+            assert_same_bits(np.ascontiguousarray(gemm.gemm(a, compact, order, onto)), longer)
 
 
 def test_backward_orientation():

@@ -1,12 +1,15 @@
 """How loops are compiled, cached and run on threads."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+import codesign
 from codesign.compute.threads import in_parallel, use_threads
 
 SCRIPT = """
@@ -35,6 +38,29 @@ def test_compilation_is_pending_once(tmp_path):
     for index in tmp_path.rglob("*.nbi"):
         os.utime(index, (0, 0))  # older than the loops' file
     assert run(tmp_path)[0] == "True"
+
+
+def test_a_change_to_what_loops_are_made_of_has_them_compiled_again(tmp_path):
+    copy, cache = tmp_path / "codesign", tmp_path / "cache"
+    shutil.copytree(Path(codesign.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    script = SCRIPT + "print(sum(half_kernels._narrow_fp16.stats.cache_hits.values()) > 0)"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+
+    def cached():
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,  # where it looks for modules first
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.split()[-1]
+
+    assert [cached(), cached()] == ["False", "True"]
+    with (copy / "compute" / "vector_kernels.py").open("a") as file:
+        file.write("# changed\n")
+    assert [cached(), cached()] == ["False", "True"]
 
 
 @pytest.mark.parametrize(

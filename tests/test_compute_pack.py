@@ -59,6 +59,18 @@ def test_packing_and_unpacking_agree_with_the_oracle(case):
     assert stream_kernels.unpack(expected).tobytes() == reference.unpack(expected).tobytes()
 
 
+@pytest.mark.parametrize("inner", [(), (1,), (5,), (9,), (16,), (200,)], ids=str)
+@pytest.mark.parametrize("name", TYPES)
+def test_many_groups_in_a_row(name, inner):
+    """More kept values of a vector than are written together, and a number that is no multiple of it."""
+    w = numbers(np.random.default_rng(2), name, (3, 8 * 37, *inner))
+    for text in ("2:8", "1:4", "3:8"):
+        nm = NM.parse(text)
+        expected = reference.pack(w, nm, 1)
+        assert_same(pack_kernels.pack(w, nm, 1), expected)
+        np.testing.assert_array_equal(stream_kernels.indices(expected), reference.indices(expected))
+
+
 @given(
     st.sampled_from(sorted(TYPES)), st.sampled_from(RATIOS), st.integers(0, 3), st.integers(0, 3),
     st.sampled_from([(), (1,), (3, 3), (13, 11)]), st.integers(0, 2**32),

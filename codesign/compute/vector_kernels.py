@@ -37,15 +37,13 @@ class Vectors:
         return self.builder.gep(data, [offset])
 
     def load(self, pointer: Any, offset: int = 0) -> Any:
-        """The vector that starts `offset` items after `pointer`, aligned to items."""
-        return self.builder.load(self._at(pointer, offset), align=self.item_bytes)
+        """The vector that starts `offset` items after `pointer`, of the type it points to and aligned to items."""
+        kind = ir.VectorType(pointer.type.pointee, self.width)
+        return self.builder.load(self._at(pointer, offset, kind), align=self.item_bytes)
 
     def store(self, vector: Any, pointer: Any, offset: int = 0) -> None:
-        """Write a vector of any type of item `offset` items after `pointer`."""
-        place = self.builder.gep(pointer, [_INT64(offset)])
-        self.builder.store(
-            vector, self.builder.bitcast(place, vector.type.as_pointer()), align=self.item_bytes
-        )
+        """The inverse of `load`."""
+        self.builder.store(vector, self._at(pointer, offset, vector.type), align=self.item_bytes)
 
     def gather(self, pointer: Any, offsets: Any) -> Any:
         """The items that lie `offsets`, a vector of integers, after `pointer`."""
@@ -59,8 +57,8 @@ class Vectors:
             gather, [places, _INT32(self.item_bytes), mask([1] * self.width), self.type(ir.Undefined)]
         )
 
-    def _at(self, pointer: Any, offset: int) -> Any:
-        return self.builder.bitcast(self.builder.gep(pointer, [_INT64(offset)]), self.type.as_pointer())
+    def _at(self, pointer: Any, offset: int, kind: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(pointer, [_INT64(offset)]), kind.as_pointer())
 
     @property
     def item_bytes(self) -> int:

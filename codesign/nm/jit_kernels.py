@@ -1,14 +1,17 @@
 """How the project compiles its loops: at the first call, without the interpreter's lock, into a cache on disk.
 
-Loops that call each other belong in one file: numba notices that the file of a cached loop has changed, but not that
-the file of a loop it calls has. No loop is `parallel=True`: numba's thread pool does not survive a fork, and a forked
-child that uses it is killed. Loops leave the interpreter free instead, and callers run them on threads of their own.
+Numba notices that the file of a cached loop has changed, but not that what the loop calls has, in another file. So
+what is cached here depends on the contents of all files of loops. No loop is `parallel=True`: numba's thread pool
+does not survive a fork, and a forked child that uses it is killed. Loops leave the interpreter free instead, and
+callers run them on threads of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +38,31 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     loop: Any
     try:
         loop = _jit(cache=True)(function)
+        with suppress(AttributeError):  # numba has no public name for what marks an entry as stale
+            loop._cache._cache_file._source_stamp = _contents()
     except RuntimeError:  # every directory is read-only
         loop = _jit()(function)
     _loops.append(loop)
     return loop  # type: ignore[no-any-return]
 
 
+@cache
+def _files() -> list[Path]:
+    """All files of loops and of what they are made of."""
+    return sorted(Path(__file__).parents[1].rglob("*kernels.py"))
+
+
+@cache
+def _contents() -> str:
+    """Digest of `_files`."""
+    return sha256(b"".join(file.read_bytes() for file in _files())).hexdigest()
+
+
 def compilation_pending() -> bool:
     """Whether a loop of the modules imported so far will probably be compiled when it is called.
 
-    A loop counts as compiled once it has been, for any types, in this process or into the cache since its file last
-    changed.
+    A loop counts as compiled once it has been, for any types, in this process or into the cache since a file of
+    loops last changed.
     """
     return not all(loop.signatures or _is_cached(loop) for loop in _loops)
 
@@ -55,7 +72,8 @@ def _is_cached(loop: Any) -> bool:
         return False
     source = Path(loop.py_func.__code__.co_filename)
     indexes = Path(loop.stats.cache_path).glob(f"{source.stem}.{loop.py_func.__qualname__}-*.nbi")
-    return any(index.stat().st_mtime >= source.stat().st_mtime for index in indexes)
+    changed = max(file.stat().st_mtime for file in _files())
+    return any(index.stat().st_mtime >= changed for index in indexes)
 
 
 def _emit_chunk_copy(_, source, begin, target, position):  # type: ignore[no-untyped-def]
