@@ -10,7 +10,7 @@ from hls.golden import Golden
 from hls.program.encoding import Program
 from hls.program.machine import Machine
 from hls.program.memory import Bytes, Tensor
-from hls.vector_operations import execute
+from hls.program.vector_operations import execute
 
 
 def simulated(golden: Golden, program: Program) -> Bytes:

@@ -1,6 +1,6 @@
 """A program as a complete Vitis project: kernels, testbench with golden data, host programs, Makefile.
 
-`export` makes one of a recorded training step, `hls.export_iteration` one of a whole training iteration. The same
+`export` makes one of a recorded training step, `hls.iteration.export` one of a whole training iteration. The same
 input gives the same bytes. Nothing is written unless everything could be made.
 """
 

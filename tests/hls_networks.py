@@ -8,8 +8,8 @@ from torch.nn import functional
 from codesign.compute.optimizers import SGD
 from codesign.nm.format import NM
 from codesign.nm.reference import prune
-from hls.iteration import Training
-from hls.network import Add, BatchNorm, Conv, Flatten, Linear, Network, Pool, ReLU
+from hls.iteration.lower import Training
+from hls.iteration.network import Add, BatchNorm, Conv, Flatten, Linear, Network, Pool, ReLU
 from hw_models.arch import load_arch
 
 torch.set_num_threads(1)

@@ -11,8 +11,8 @@ from codesign.compute.reference_engines import sgd
 from codesign.functional import ScheduledOrders, products_of
 from codesign.nm.format import NM
 from codesign.nm.reference import Compact, pack
-from hls.iteration import Iteration, Training
-from hls.network import Conv
+from hls.iteration.lower import Iteration, Training
+from hls.iteration.network import Conv
 from workloads.ops import Stage
 from workloads.recording import LayerGeometry
 

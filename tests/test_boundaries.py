@@ -91,7 +91,7 @@ VENDOR_WALLS = {
         "codesign/train/*.py",
         "codesign/train/*/*.py",
         "hls/hls4ml_bridge/*.py",
-        "hls/torch_network.py",
+        "hls/iteration/torch_network.py",
         "workloads/models/*.py",
     ),
     "transformers": ("codesign/train/tracer_hf.py",),

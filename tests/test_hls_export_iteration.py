@@ -19,10 +19,10 @@ from codesign.errors import ExportError
 from codesign.nm.format import NM
 from codesign.train.checkpoint import load_checkpoint
 from codesign.train.loop import train
-from hls.network import INPUT
+from hls.iteration.network import INPUT
+from hls.iteration.torch_network import network_of
+from hls.iteration.torch_run import load_run
 from hls.program.encoding import Program
-from hls.torch_network import network_of
-from hls.torch_run import load_run
 from workloads.models import build, model_input
 
 SMALL = ("--set", "array.rows=8", "--set", "array.cols=8")

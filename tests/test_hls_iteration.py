@@ -28,12 +28,12 @@ from codesign.errors import ExportError, SpecError
 from codesign.functional import ScheduledOrders
 from codesign.nm.format import NM
 from hls.config import KernelConfig
-from hls.iteration import MEAN_LOSS, Iteration, Training, lower_iteration
-from hls.network import INPUT, Add, BatchNorm, Conv, Flatten, Linear, Network
+from hls.iteration.lower import MEAN_LOSS, Iteration, Training, lower_iteration
+from hls.iteration.network import INPUT, Add, BatchNorm, Conv, Flatten, Linear, Network
 from hls.program.capacity import config_header
 from hls.program.machine import Machine
+from hls.program.vector_operations import execute
 from hls.toolchain import Toolchain, run
-from hls.vector_operations import execute
 from hw_models.arch import load_arch
 from workloads.catalog import load
 from workloads.ops import VectorOp

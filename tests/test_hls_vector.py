@@ -15,9 +15,9 @@ from hls.config import KernelConfig
 from hls.program.encoding import encode
 from hls.program.instruction import Vector
 from hls.program.memory import MemoryMap
+from hls.program.vector_capacity import check_vector
+from hls.program.vector_operations import VectorOp, execute, real_parameters, window_parameters
 from hls.toolchain import HLS, Toolchain, run
-from hls.vector_capacity import check_vector
-from hls.vector_operations import VectorOp, execute, real_parameters, window_parameters
 from hw_models.arch import load_arch
 
 CACHE = Path(__file__).parent.parent / "build" / "hls"

@@ -111,8 +111,8 @@ def _recorded(arch: Arch, trace: Path, target: Target) -> Project:
 
 
 def _iteration(arch: Arch, folder: Path, batch: int | None, iterations: int, target: Target) -> Project:
-    from hls.export_iteration import export_iteration
-    from hls.torch_run import load_run
+    from hls.iteration.export import export_iteration
+    from hls.iteration.torch_run import load_run
 
     return export_iteration(arch, load_run(folder, batch=batch, iterations=iterations), target)
 

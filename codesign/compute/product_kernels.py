@@ -29,7 +29,7 @@ from codesign.compute.vector_kernels import Vectors, prefetch_read, prefetch_wri
 from codesign.nm.jit_kernels import CHUNK, compiled, copy_chunk
 
 _VECTOR = 16  # sums in one register of 512 bits
-_LANES = 6 * _VECTOR  # additions that do not wait for each other: more than a processor has in flight
+_LANES = 6 * _VECTOR  # many sums that do not wait for each other, in panels that are still small
 _PANEL_ROWS = 64  # with these lanes of 4 bytes, three quarters of a first cache of 32 KiB
 _STRIPE = 4 * _LANES  # most i that are copied together, since memory is fast in long stretches
 _COLUMNS = 512  # most j that are summed with one stripe

@@ -1,5 +1,5 @@
-// The vector unit: everything between the products. hls/vector_operations.py says what the fields of an instruction
-// mean for each operation.
+// The vector unit: everything between the products. hls/program/vector_operations.py says what the fields of an
+// instruction mean for each operation.
 #pragma once
 #include "vector_loss.hpp"
 #include "vector_norm.hpp"

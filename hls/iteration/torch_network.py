@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from codesign.errors import ExportError
-from hls.network import INPUT, Add, BatchNorm, Conv, Flatten, Layer, Linear, Network, Pool, ReLU
+from hls.iteration.network import INPUT, Add, BatchNorm, Conv, Flatten, Layer, Linear, Network, Pool, ReLU
 
 FLAT = "input.flat"
 """Layer that makes rows of images of one pixel, which is what networks on vectors read."""

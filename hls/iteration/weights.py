@@ -10,11 +10,11 @@ from codesign.compute.geometry import Geometry
 from codesign.nm import reference
 from codesign.nm.format import NM
 from hls.golden import Array
-from hls.iteration_layers import Context, Site, Tensors, rows_of
+from hls.iteration.layers import Context, Site, Tensors, rows_of
+from hls.iteration.network import Conv, Linear
 from hls.lower import Compact, Weight, WeightLayer
-from hls.network import Conv, Linear
 from hls.program.memory import Tensor
-from hls.vector_operations import VectorOp
+from hls.program.vector_operations import VectorOp
 from workloads.ops import GemmOp, Op, Stage
 
 _COMPACT_AXIS = {Stage.FF: 1, Stage.BP: 0}  # of a weight in torch's layout, the axis that a pass sums over

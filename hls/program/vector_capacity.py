@@ -9,7 +9,7 @@ from __future__ import annotations
 from codesign.errors import ExportError
 from hls.config import KernelConfig
 from hls.program.instruction import Vector
-from hls.vector_operations import VectorOp, window_of
+from hls.program.vector_operations import VectorOp, window_of
 
 WORD_HALVES = 32
 _ELEMENTWISE = (VectorOp.RELU, VectorOp.RELU_BACKWARD, VectorOp.ADD)

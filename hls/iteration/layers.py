@@ -19,12 +19,12 @@ from codesign.errors import ExportError
 from codesign.nm.format import NM
 from codesign.schedule.planner import Planner
 from hls.golden import Array
-from hls.network import BatchNorm, Pool
+from hls.iteration.network import BatchNorm, Pool
 from hls.program.builder import ProgramBuilder
 from hls.program.instruction import WORD_BYTES, Update, Vector
 from hls.program.memory import Tensor
-from hls.vector_capacity import check_vector
-from hls.vector_operations import VectorOp, real_parameters, window_parameters
+from hls.program.vector_capacity import check_vector
+from hls.program.vector_operations import VectorOp, real_parameters, window_parameters
 from workloads.ops import Op, Stage
 
 

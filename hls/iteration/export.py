@@ -13,13 +13,13 @@ from hls.accelerator import files_of, interpret
 from hls.config import KernelConfig
 from hls.export import Comparison, Content, Loss, Project, Target, make_project
 from hls.golden import Array
-from hls.iteration import MEAN_LOSS, Iteration, lower_iteration
-from hls.network import Conv, Linear
+from hls.iteration.lower import MEAN_LOSS, Iteration, lower_iteration
+from hls.iteration.network import Conv, Linear
 from hls.program.memory import Bytes
 from hw_models.arch import Arch
 
 if TYPE_CHECKING:
-    from hls.torch_run import TorchRun
+    from hls.iteration.torch_run import TorchRun
 
 
 _TEXTS = {

@@ -18,9 +18,9 @@ from codesign.train.recorder import StatisticsRecorder
 from codesign.train.session import Batch, Session, prepare
 from codesign.train.sparsify import sparse_layers
 from hls.golden import Array
-from hls.iteration import Parameters, Training
-from hls.network import Network
-from hls.torch_network import network_of
+from hls.iteration.lower import Parameters, Training
+from hls.iteration.network import Network
+from hls.iteration.torch_network import network_of
 from workloads.ops import Stage
 
 LOSS_SCALE = 1024.0

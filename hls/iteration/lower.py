@@ -19,9 +19,21 @@ from codesign.nm.format import NM
 from codesign.schedule.planner import Planner
 from hls.config import KernelConfig
 from hls.golden import STALE, Array, Pass
-from hls.iteration_layers import AddSite, Context, LossSite, NormSite, PoolSite, ReluSite, Site, Tensors
-from hls.iteration_weights import WeightSite
-from hls.network import INPUT, LOSS, Add, BatchNorm, Conv, Flatten, Layer, Linear, Network, Pool, ReLU
+from hls.iteration.layers import AddSite, Context, LossSite, NormSite, PoolSite, ReluSite, Site, Tensors
+from hls.iteration.network import (
+    INPUT,
+    LOSS,
+    Add,
+    BatchNorm,
+    Conv,
+    Flatten,
+    Layer,
+    Linear,
+    Network,
+    Pool,
+    ReLU,
+)
+from hls.iteration.weights import WeightSite
 from hls.program.builder import ProgramBuilder
 from hls.program.encoding import Program
 from hls.program.instruction import WORD_BYTES
@@ -199,7 +211,7 @@ def _site(context: Context, layer: Layer, tensors: Tensors) -> Site:
             return AddSite(context, layer.name, tensors)
         case Flatten():
             return Site(context, layer.name, tensors)
-    raise ExportError(f"layer {layer.name!r}: {type(layer).__name__} is no layer of hls.network")
+    raise ExportError(f"layer {layer.name!r}: {type(layer).__name__} is no layer of hls.iteration.network")
 
 
 def _channels_last(node: Node) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""A whole training iteration of a network as one program of the exported accelerator."""
