@@ -21,6 +21,7 @@ COMMANDS = {
     "headline": "Compare the mean speedup over dense training with the published one.",
     "sweep": "Simulate many points of a design space; resumable; show the Pareto front.",
     "resources": "Estimate the FPGA resources of an architecture, and whether it fits a device.",
+    "energies": "Show what each action of an architecture costs, in picojoules.",
     "report": "Make a self-contained HTML report of a simulation or a sweep.",
     "compare": "Put two results side by side: what changed, and why.",
     "export": "Write the accelerator as a Vitis HLS project with golden data, and simulate it in C.",

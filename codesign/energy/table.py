@@ -7,8 +7,8 @@ single-precision multiply-add. `leak` is background power over a cycle: of the c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from codesign.energy.actions import ACTIONS
 from codesign.energy.dram import TABLE_WIDTH_BITS, dram_kind
@@ -34,6 +34,14 @@ class EnergyTable:
     name: str
     description: str
     prices: Mapping[str, Price]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The machine-readable object."""
+        prices = {
+            name: {"energy_pj": asdict(price.picojoules), "status": price.status}
+            for name, price in self.prices.items()
+        }
+        return {"source": self.name, "description": self.description, "prices": prices}
 
 
 def technology_table(arch: Arch, technology: Technology) -> EnergyTable:

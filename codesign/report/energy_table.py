@@ -1,4 +1,4 @@
-"""Energy of an iteration as terminal tables."""
+"""Energy of an iteration, and of every action, as terminal tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from rich.table import Table
 
 from codesign.energy.estimate import EnergyResult
 from codesign.energy.ranges import Range
+from codesign.energy.table import EnergyTable
 from codesign.report.tables import console
 from codesign.spec_errors import printable
 
@@ -31,6 +32,28 @@ def print_energy(energy: EnergyResult) -> None:
     terminal.print(table)
     terminal.print(stages)
     terminal.print(_summary(energy), highlight=False)
+
+
+def print_prices(prices: EnergyTable, design: str) -> None:
+    """What each action costs, by component, and what the figures stand for."""
+    title = f"Picojoules of an action of {printable(design)}, with {printable(prices.name)}"
+    table = Table(title=title, title_justify="left")
+    for heading in ("component", "action"):
+        table.add_column(heading)
+    for heading in ("low", "nominal", "high"):
+        table.add_column(heading, justify="right")
+    table.add_column("rests on")
+    last = ""
+    for name, price in prices.prices.items():
+        component, _, action = name.partition(".")
+        cost = price.picojoules
+        amounts = map(_short, (cost.low, cost.nominal, cost.high))
+        table.add_row(component if component != last else "", action, *amounts, price.status)
+        last = component
+    terminal = console()
+    terminal.print(table)
+    terminal.print("What acts on bits costs this much a bit, leak this much a clock cycle.", highlight=False)
+    terminal.print(printable(prices.description), highlight=False)
 
 
 def _table(title: str, subject: str, *more: str) -> Table:
