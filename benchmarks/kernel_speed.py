@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, NamedTuple
 
 import click
@@ -148,15 +147,15 @@ def weight_passes(nm: NM, runs: int) -> dict[str, dict[str, float]]:
     random = np.random.default_rng(0)
     kernels = [node.kernel for node in resnet(1, depth=18).nodes if node.kernel and node.kind == "conv"]
     weights = [random.standard_normal((k.cout, k.cin, *k.size), np.float32) for k in kernels[1:]]
-    return weight_passes_of_type(weights, nm, "float32", runs) | weight_passes_of_type(
-        [narrow(w, Format.FP16) for w in weights], nm, "float16", runs
-    )
+    bits = [narrow(w, Format.FP16) for w in weights]
+    return passes_over(weights, nm, "float32", narrow, runs) | passes_over(bits, nm, "float16", widen, runs)
 
 
-def weight_passes_of_type(arrays: list[Any], nm: NM, dtype: str, runs: int) -> dict[str, dict[str, float]]:
-    """Of arrays that hold `dtype`."""
+def passes_over(
+    arrays: list[Any], nm: NM, dtype: str, convert: Callable[[Any, Format], object], runs: int
+) -> dict[str, dict[str, float]]:
+    """Of arrays that hold `dtype`, which `convert` takes from or to FP16."""
     existing = [np.empty_like(array) for array in arrays]
-    convert = partial(narrow, fmt=Format.FP16) if dtype == "float32" else partial(widen, fmt=Format.FP16)
 
     def overwrite() -> None:
         for source, target in zip(arrays, existing, strict=True):
@@ -167,9 +166,7 @@ def weight_passes_of_type(arrays: list[Any], nm: NM, dtype: str, runs: int) -> d
             f"copy {dtype}": lambda: [array.copy() for array in arrays],
             f"copy {dtype}, existing memory": overwrite,
             f"pack_both {dtype}": lambda: [pack_both(array, nm, dtype) for array in arrays],
-            f"{'narrow' if dtype == 'float32' else 'widen'} {dtype}": lambda: [
-                convert(array) for array in arrays
-            ],
+            f"{convert.__name__} {dtype}": lambda: [convert(array, Format.FP16) for array in arrays],
         },
         runs,
     )

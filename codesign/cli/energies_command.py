@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from codesign.cli.options import arch_option
+from codesign.cli.options import DEFAULT_ENERGY, ENERGY_SOURCES, arch_option
 
 if TYPE_CHECKING:
     from hw_models.arch import Arch
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 @arch_option
 @click.option(
     "--energy",
-    default="fpga16",
-    show_default=True,
+    default=DEFAULT_ENERGY,
     metavar="[TECHNOLOGY|FILE]",
-    help="asic45, asic16, asic7, fpga16, or a YAML file (technology, Accelergy ERT).",
+    help=f"Whose prices: {ENERGY_SOURCES}.",
 )
 @click.option(
     "--ert", is_flag=True, help="Print an energy reference table, which Accelergy reads, and nothing else."

@@ -19,6 +19,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_NM = "2:8"
 DEFAULT_WORKLOAD = "resnet18"
+DEFAULT_ENERGY = "fpga16"
+ENERGY_SOURCES = (
+    f"asic45, asic16, asic7, fpga16, or a YAML file (technology, Accelergy ERT); default {DEFAULT_ENERGY}"
+)
 
 SWITCHES = {"interleave": "interleave", "pregenerate": "pregenerate", "schedule": "offline_schedule"}
 """`--no-NAME` and the optimization of the architecture that it switches off."""

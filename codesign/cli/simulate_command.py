@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from codesign.cli.options import resolve, setup_options
+from codesign.cli.options import DEFAULT_ENERGY, ENERGY_SOURCES, resolve, setup_options
 from codesign.cli.progress import steps_bar
 
 
@@ -29,9 +29,9 @@ from codesign.cli.progress import steps_bar
 @click.option(
     "--energy",
     is_flag=False,
-    flag_value="fpga16",
+    flag_value=DEFAULT_ENERGY,
     metavar="[TECHNOLOGY|FILE]",
-    help="Also estimate energy: asic45, asic16, asic7, fpga16 (default), or a YAML file (technology, Accelergy ERT).",
+    help=f"Also estimate energy: {ENERGY_SOURCES}.",
 )
 @click.option(
     "--out",

@@ -282,7 +282,7 @@ def _emit_gather(_, source, offsets, entry, lane, target, at):  # type: ignore[n
         )
         item = ir.VectorType(ir.IntType(target.dtype.bitwidth), CHUNK)
         narrow = words if item == vectors.type else builder.trunc(words, item)
-        builder.store(narrow, builder.bitcast(vectors.pointer(4, arguments[5]), item.as_pointer()), align=1)
+        vectors.store(narrow, vectors.pointer(4, arguments[5]))
         return context.get_dummy_value()
 
     return types.void(source, offsets, types.intp, types.intp, target, types.intp), emit

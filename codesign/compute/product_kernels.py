@@ -59,7 +59,7 @@ def product(a: View, b: Terms, walk: Walk, fused: bool, onto: Float32 | None = N
     begins, ends, closes = _chunks(walk.ends, panel_rows)
     values, places = _tabulate(b, begins, ends)
     y = np.empty((columns, lanes), np.float32) if onto is None else onto.copy()
-    stripes = _stripes(lanes)
+    stripes = _cut(lanes, _STRIPE)
     shares = -(-thread_count() // (len(stripes) - 1))  # so that every thread gets a block
     shares = max(shares, -(-columns // _COLUMNS))
     block_columns = max(1, -(-columns // shares))
@@ -75,14 +75,6 @@ def product(a: View, b: Terms, walk: Walk, fused: bool, onto: Float32 | None = N
     blocks = -(-columns // block_columns) * (len(stripes) - 1)
     in_parallel(run, blocks, _GRAIN * blocks // (b.values.size * lanes or 1))
     return y
-
-
-def _stripes(lanes: int) -> NDArray[np.int64]:
-    """Where the stripes of i begin, and the last ends: of nearly as many vectors each."""
-    vectors = -(-lanes // _VECTOR)
-    count = max(1, -(-lanes // _STRIPE))
-    edges = np.arange(count + 1) * vectors // count * _VECTOR
-    return np.minimum(edges, lanes)
 
 
 def _chunks(run_ends: NDArray[np.int64], most: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
@@ -235,7 +227,7 @@ def _product(  # type: ignore[no-untyped-def]
         column, stripe = block // (len(stripes) - 1) * columns, block % (len(stripes) - 1)
         start, width = stripes[stripe], min(columns, len(y) - column)
         block_lane = lane[start : stripes[stripe + 1]]
-        edges = _parts(len(block_lane))
+        edges = _cut(len(block_lane), _LANES)
         starts, parts = _stretches(block_lane, edges)
         adds = not fresh
         for chunk in range(len(begins)):
@@ -266,13 +258,12 @@ def _product(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _parts(lanes):  # type: ignore[no-untyped-def]
-    """Where the parts of a stripe begin, and the last ends: of nearly as many vectors each, one panel each."""
-    vectors = -(-lanes // _VECTOR)
-    parts = -(-lanes // _LANES)
-    edges = np.empty(parts + 1, np.intp)
-    for part in range(parts + 1):
-        edges[part] = min(vectors * part // max(1, parts) * _VECTOR, lanes)
+def _cut(lanes, most):  # type: ignore[no-untyped-def]
+    """Where pieces of at most `most` lanes begin, and the last ends: of nearly as many vectors each."""
+    vectors, pieces = -(-lanes // _VECTOR), max(1, -(-lanes // most))
+    edges = np.empty(pieces + 1, np.intp)
+    for piece in range(pieces + 1):
+        edges[piece] = min(vectors * piece // pieces * _VECTOR, lanes)
     return edges
 
 

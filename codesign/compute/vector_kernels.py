@@ -39,11 +39,12 @@ class Vectors:
     def load(self, pointer: Any, offset: int = 0) -> Any:
         """The vector that starts `offset` items after `pointer`, of the type it points to and aligned to items."""
         kind = ir.VectorType(pointer.type.pointee, self.width)
-        return self.builder.load(self._at(pointer, offset, kind), align=self.item_bytes)
+        return self.builder.load(self._at(pointer, offset, kind), align=_bytes(kind.element))
 
     def store(self, vector: Any, pointer: Any, offset: int = 0) -> None:
         """The inverse of `load`."""
-        self.builder.store(vector, self._at(pointer, offset, vector.type), align=self.item_bytes)
+        place = self._at(pointer, offset, vector.type)
+        self.builder.store(vector, place, align=_bytes(vector.type.element))
 
     def gather(self, pointer: Any, offsets: Any) -> Any:
         """The items that lie `offsets`, a vector of integers, after `pointer`."""
@@ -51,19 +52,14 @@ class Vectors:
         places = self.builder.gep(everywhere, [offsets], source_etype=self.item)
         mask = ir.VectorType(ir.IntType(1), self.width)
         kind = ir.FunctionType(self.type, [places.type, _INT32, mask, self.type])
-        name = f"llvm.masked.gather.v{self.width}i{self.item_bytes * 8}.v{self.width}p0"
+        name = f"llvm.masked.gather.v{self.width}i{_bytes(self.item) * 8}.v{self.width}p0"
         gather = cgutils.get_or_insert_function(self.builder.module, kind, name)  # type: ignore[no-untyped-call]
         return self.builder.call(
-            gather, [places, _INT32(self.item_bytes), mask([1] * self.width), self.type(ir.Undefined)]
+            gather, [places, _INT32(_bytes(self.item)), mask([1] * self.width), self.type(ir.Undefined)]
         )
 
     def _at(self, pointer: Any, offset: int, kind: Any) -> Any:
         return self.builder.bitcast(self.builder.gep(pointer, [_INT64(offset)]), kind.as_pointer())
-
-    @property
-    def item_bytes(self) -> int:
-        """Bytes of an item."""
-        return 4 if isinstance(self.item, ir.FloatType) else int(self.item.width) // 8
 
     def constant(self, value: float) -> Any:
         """The same constant in all items."""
@@ -87,6 +83,10 @@ class Vectors:
         """A loop from 0 to below `count`; gives its counter."""
         with cgutils.for_range_slice(self.builder, _INT64(0), count, _INT64(step)) as (index, _):
             yield index
+
+
+def _bytes(item: Any) -> int:
+    return 4 if isinstance(item, ir.FloatType) else int(item.width) // 8
 
 
 def _prefetcher(write: int) -> Any:

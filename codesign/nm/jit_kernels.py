@@ -64,16 +64,16 @@ def compilation_pending() -> bool:
     A loop counts as compiled once it has been, for any types, in this process or into the cache since a file of
     loops last changed.
     """
-    return not all(loop.signatures or _is_cached(loop) for loop in _loops)
+    changed_s = max(file.stat().st_mtime for file in _files())
+    return not all(loop.signatures or _is_cached(loop, changed_s) for loop in _loops)
 
 
-def _is_cached(loop: Any) -> bool:
+def _is_cached(loop: Any, changed_s: float) -> bool:
     if loop.stats.cache_path is None:
         return False
     source = Path(loop.py_func.__code__.co_filename)
     indexes = Path(loop.stats.cache_path).glob(f"{source.stem}.{loop.py_func.__qualname__}-*.nbi")
-    changed = max(file.stat().st_mtime for file in _files())
-    return any(index.stat().st_mtime >= changed for index in indexes)
+    return any(index.stat().st_mtime >= changed_s for index in indexes)
 
 
 def _emit_chunk_copy(_, source, begin, target, position):  # type: ignore[no-untyped-def]
